@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dir - what is in a directory of the mount: from a name to what it is, and
+ * all of them. Everything is asked of the repository when it is asked of us,
+ * so a new point is there at once.
+ *
+ * Threads    any thread.
+ * Errors     quiet -ENOENT; else of store.h.
+ */
+#ifndef HIVEFS_DIR_H
+#define HIVEFS_DIR_H
+
+#include "fs/tree.h"
+#include "src/vec.h"
+
+/* What NAME in directory N is. */
+int must_check dir_find(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret);
+
+struct dir_entry {
+	struct node_id id;
+	char *name;
+};
+struct dir vec(struct dir_entry);
+
+/*
+ * All that is in directory N, without `.` and `..`. After an error RET holds
+ * what could be listed all the same. dir_fini() in either case.
+ */
+int must_check dir_list(struct tree *t, struct node *n, struct dir *ret);
+void dir_fini(struct dir *d);
+
+/* Room for the name of a point's directory: TIME or TIME-ALIAS. */
+#define POINT_NAME (32 + 1 + ALIAS_LEN)
+
+/*
+ * The newest point of a machine and, if asked for, the name it has in the
+ * machine's directory. -ENOENT if there is none.
+ */
+int must_check dir_newest(struct tree *t, const struct uuid *machine,
+	struct point_id *ret, char ret_name[POINT_NAME]);
+
+#endif

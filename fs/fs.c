@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/fs.h"
+
+#include <time.h>
+
+#include "fs/handle.h"
+
+int fs_init(struct fs *fs, struct repo *r, uint64_t cache_bound)
+{
+	int err;
+
+	*fs = (struct fs){ .repo = r };
+	err = cache_new(r, cache_bound, &fs->cache);
+	if (err < 0)
+		return err;
+	err = prefetch_init(&fs->prefetch, cache_bound);
+	if (err < 0) {
+		cache_free(fs->cache);
+		return err;
+	}
+	tree_init(&fs->tree, r, time(NULL));
+	pthread_mutex_init(&fs->lock, NULL);
+	return 0;
+}
+
+void fs_fini(struct fs *fs)
+{
+	/* tasks hold views, views the cache */
+	prefetch_fini(&fs->prefetch);
+	while (fs->handles)
+		handle_free(fs, fs->handles);
+	tree_fini(&fs->tree);
+	cache_free(fs->cache);
+	pthread_mutex_destroy(&fs->lock);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/handle.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/point_json.h"
+#include "fs/status.h"
+#include "src/log.h"
+
+static int open_view(struct fs *fs, struct node *n, struct handle *h)
+{
+	const struct point *p;
+	int r = tree_point(&fs->tree, n, &p);
+
+	if (r == 0)
+		r = view_open(fs->cache, p, n->id.disk, n->id.format, &h->view);
+	if (r == 0)
+		reader_init(&h->reader, &fs->prefetch, h->view);
+	return r;
+}
+
+static int open_point_json(struct fs *fs, struct node *n, struct handle *h)
+{
+	const struct point *p;
+	int r = tree_point(&fs->tree, n, &p);
+
+	return r < 0 ? r : point_json(p, &h->text);
+}
+
+static int open_kind(struct fs *fs, struct node *n, struct handle *h)
+{
+	switch (n->id.kind) {
+	case NODE_VIEW:
+		return open_view(fs, n, h);
+	case NODE_POINT_JSON:
+		return open_point_json(fs, n, h);
+	case NODE_STATUS:
+		return status_json(fs, &h->text);
+	case NODE_METRICS:
+		return status_metrics(fs, &h->text);
+	case NODE_ROOT:
+	case NODE_CONTROL:
+	case NODE_MACHINE:
+	case NODE_POINT:
+	case NODE_RO:
+		return 0; /* listed when it is read */
+	case NODE_LATEST:
+		break;
+	}
+	return -EINVAL;
+}
+
+int handle_open(struct fs *fs, struct node *n, struct handle **ret)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+	int r;
+
+	if (!h)
+		return fail(ENOMEM, "open: %m");
+	h->id = n->id;
+	r = open_kind(fs, n, h);
+	if (r < 0) {
+		free(h);
+		return r;
+	}
+	h->text_len = h->text ? strlen(h->text) : 0;
+	pthread_mutex_lock(&fs->lock);
+	h->next = fs->handles;
+	h->link = &fs->handles;
+	if (h->next)
+		h->next->link = &h->next;
+	fs->handles = h;
+	pthread_mutex_unlock(&fs->lock);
+	*ret = h;
+	return 0;
+}
+
+void handle_free(struct fs *fs, struct handle *h)
+{
+	pthread_mutex_lock(&fs->lock);
+	*h->link = h->next;
+	if (h->next)
+		h->next->link = h->link;
+	pthread_mutex_unlock(&fs->lock);
+	if (h->view) {
+		reader_fini(&h->reader);
+		view_put(h->view);
+	}
+	dir_fini(&h->dir);
+	free(h->text);
+	free(h);
+}
+
+void handle_list(struct fs *fs, struct handle *h, struct node *n)
+{
+	dir_fini(&h->dir);
+	h->dir_error = dir_list(&fs->tree, n, &h->dir);
+	h->dir_read = true;
+}

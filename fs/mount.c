@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "fs/mount.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/daemon.h"
+#include "fs/fs.h"
+#include "fs/mountpoint.h"
+#include "fs/ops.h"
+#include "fs/options.h"
+#include "fs/url.h"
+#include "repo/location.h"
+#include "src/exit.h"
+#include "src/log.h"
+
+#define READAHEAD (1u << 20)
+
+/* More than this many requests at a time only wait for each other. */
+#define THREADS_MAX 16u
+
+struct mount {
+	struct mount_options options;
+	char *url;  /* owned */
+	char *path; /* owned; where it is mounted */
+	struct daemon daemon;
+	struct fuse_session *session;
+	atomic_bool served;
+};
+
+__attribute__((format(printf, 2, 0))) static void log_fuse(
+	enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[1024];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = 0;
+	if (level <= FUSE_LOG_ERR)
+		log_error("%s", text);
+	else
+		log_info("%s", text);
+}
+
+static void ready(void *arg)
+{
+	struct mount *m = arg;
+
+	mountpoint_readahead(m->path, READAHEAD);
+	atomic_store(&m->served, true);
+	if (!daemon_ready(&m->daemon))
+		fuse_session_exit(m->session);
+}
+
+/* "-o ..." for libfuse; owned. */
+static char *fuse_options(const struct mount *m)
+{
+	scoped(freep) char *url = url_public(m->url);
+	scoped(freep) char *fsname = NULL;
+	char *opts = NULL;
+	const char *name = m->options.fsname ? m->options.fsname : url;
+
+	if (!url || asprintf(&fsname, "fsname=%s", name) < 0) {
+		fsname = NULL;
+		return NULL;
+	}
+	if (fuse_opt_add_opt(&opts, "ro,default_permissions,subtype=hivefs") <
+			0 ||
+		fuse_opt_add_opt_escaped(&opts, fsname) < 0 ||
+		(m->options.fuse &&
+			fuse_opt_add_opt(&opts, m->options.fuse) < 0)) {
+		free(opts);
+		return NULL;
+	}
+	return opts;
+}
+
+static int session_new(struct mount *m, struct fs *fs)
+{
+	scoped(freep) char *opts = fuse_options(m);
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+
+	if (!opts || fuse_opt_add_arg(&args, "hivefs") < 0 ||
+		fuse_opt_add_arg(&args, "-o") < 0 ||
+		fuse_opt_add_arg(&args, opts) < 0 ||
+		(m->options.debug && fuse_opt_add_arg(&args, "-d") < 0)) {
+		fuse_opt_free_args(&args);
+		return fail(ENOMEM, "fuse: %m");
+	}
+	m->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), fs);
+	fuse_opt_free_args(&args);
+	/* libfuse has said what it does not like */
+	return m->session ? 0 : -EIO;
+}
+
+/* Serves until it is unmounted or told to end. */
+static int loop(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int r;
+
+	if (!config)
+		return fail(ENOMEM, "fuse: %m");
+	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+	fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
+	r = fuse_session_loop_mt(m->session, config);
+	fuse_loop_cfg_destroy(config);
+	if (!atomic_load(&m->served) && r >= 0)
+		return fail(EIO,
+			"mountpoint %s: unmounted before it was served",
+			m->path);
+	/* the number of a signal: told to end, and did */
+	return r > 0 ? 0 : r;
+}
+
+static int serve_session(struct mount *m, const sigset_t *signals)
+{
+	int r = 0;
+
+	if (fuse_set_signal_handlers(m->session) < 0)
+		return -EIO;
+	if (fuse_session_mount(m->session, m->path) < 0) {
+		r = -EIO;
+	} else {
+		pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+		r = loop(m);
+		fuse_session_unmount(m->session);
+	}
+	fuse_remove_signal_handlers(m->session);
+	return r;
+}
+
+static int serve(struct mount *m)
+{
+	scoped(repo_closep) struct repo *repo = NULL;
+	sigset_t signals;
+	struct fs fs;
+	int r;
+
+	/* for the main thread alone: the others leave them to it */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+	r = repo_open(m->url, STORE_READ_ONLY, &repo);
+	if (r < 0)
+		return r;
+	r = fs_init(&fs, repo, m->options.cache);
+	if (r < 0)
+		return r;
+	fs.tree.uid = m->options.uid;
+	fs.tree.gid = m->options.gid;
+	fs.tree.umask = m->options.umask;
+	fs.ready = ready;
+	fs.ready_arg = m;
+	fuse_set_log_func(log_fuse);
+	r = session_new(m, &fs);
+	if (r == 0) {
+		r = serve_session(m, &signals);
+		fuse_session_destroy(m->session);
+	}
+	fs_fini(&fs);
+	return r;
+}
+
+static int run(struct mount *m)
+{
+	int code;
+	int r = repo_location(m->options.repo, &m->url);
+
+	if (r == 0)
+		r = mountpoint_check(
+			m->options.mountpoint, url_directory(m->url), &m->path);
+	if (r < 0)
+		return exit_code(r);
+	if (!m->options.foreground) {
+		r = daemon_fork(&m->daemon, &code);
+		if (r < 0)
+			return exit_code(r);
+		if (r > 0)
+			return code;
+	}
+	/* no directory is kept from being unmounted or removed */
+	if (chdir("/") < 0)
+		return exit_code(fail(errno, "/: %m"));
+	return exit_code(serve(m));
+}
+
+int mount_main(const char *repo, int argc, char **argv)
+{
+	struct mount m = { .daemon = { -1 } };
+	int code, r = options_parse(repo, argc, argv, &m.options);
+
+	if (r < 0)
+		return exit_code(r);
+	if (m.options.help) {
+		fputs(options_help, stdout);
+		code = EXIT_OK;
+	} else {
+		code = run(&m);
+	}
+	free(m.url);
+	free(m.path);
+	options_fini(&m.options);
+	return code;
+}

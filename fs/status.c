@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "fs/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "fs/dir.h"
+#include "fs/json.h"
+#include "fs/url.h"
+#include "repo/machine.h"
+#include "src/log.h"
+
+struct now {
+	int64_t time, uptime;
+	struct cache_stats cache;
+	struct store_info store;
+	uint64_t read_errors;
+};
+
+static int look(struct fs *fs, struct now *ret)
+{
+	ret->time = time(NULL);
+	ret->uptime = ret->time - fs->tree.started;
+	ret->read_errors = atomic_load(&fs->n_read_errors);
+	cache_stats(fs->cache, &ret->cache);
+	return store_info(fs->repo->store, &ret->store);
+}
+
+/* -ENOENT where a machine has no point is no error of a listing. */
+static int newest(struct fs *fs, const struct uuid *uuid, struct point_id *ret)
+{
+	return dir_newest(&fs->tree, uuid, ret, NULL);
+}
+
+struct machines {
+	struct fs *fs;
+	int64_t now;
+	json_t *array;
+	FILE *out;
+};
+
+static int machine_json(void *arg, const char *name, const struct uuid *uuid)
+{
+	struct machines *m = arg;
+	json_t *machine = json_object();
+	struct point_id id;
+	int r = newest(m->fs, uuid, &id);
+
+	json_add_text(machine, "name", name);
+	json_add_uuid(machine, "uuid", uuid);
+	if (r == 0) {
+		json_add_time(machine, "last_point", id.time);
+		json_object_set_new(machine, "last_point_age_seconds",
+			json_integer(m->now - id.time));
+	}
+	json_array_append_new(m->array, machine);
+	return r == -ENOENT ? 0 : r;
+}
+
+int status_json(struct fs *fs, char **ret)
+{
+	scoped(freep) char *url = url_public(fs->repo->url);
+	struct machines m = { .fs = fs };
+	json_t *object, *part;
+	struct now now;
+	int r = look(fs, &now);
+
+	if (r < 0)
+		return r;
+	object = json_object();
+	json_add_text(object, "type", "status");
+	json_add_text(object, "version", HIVEFS_VERSION);
+	json_add_text(object, "repository", url);
+	json_add_uuid(object, "uuid", &fs->repo->uuid);
+	json_add_text(object, "store", now.store.kind);
+	json_add_time(object, "time", now.time);
+	json_add_time(object, "mounted", fs->tree.started);
+	json_object_set_new(object, "uptime_seconds", json_integer(now.uptime));
+	json_add_count(object, "bytes", now.store.bytes);
+	json_add_count(object, "bytes_free", now.store.bytes_free);
+	json_add_count(object, "bytes_dead", now.store.bytes_dead);
+	json_add_count(object, "read_errors", now.read_errors);
+	part = json_object();
+	json_add_count(part, "bytes", now.cache.bytes);
+	json_add_count(part, "bound", now.cache.bound);
+	json_add_count(part, "hits", now.cache.hits);
+	json_add_count(part, "misses", now.cache.misses);
+	json_object_set_new(object, "cache", part);
+	m.array = json_array();
+	m.now = now.time;
+	json_object_set_new(object, "machines", m.array);
+	r = machine_list(fs->repo, machine_json, &m);
+	if (r < 0) {
+		json_decref(object);
+		return r;
+	}
+	return json_finish(object, ret);
+}
+
+static void metric(FILE *out, const char *name, const char *type,
+	const char *help, uint64_t value)
+{
+	fprintf(out,
+		"# HELP hivefs_%s %s\n# TYPE hivefs_%s %s\nhivefs_%s %" PRIu64
+		"\n",
+		name, help, name, type, name, value);
+}
+
+/* A machine's name needs no quoting: name_ok(). */
+static int machine_metric(void *arg, const char *name, const struct uuid *uuid)
+{
+	struct machines *m = arg;
+	struct point_id id;
+	int r = newest(m->fs, uuid, &id);
+
+	if (r == 0)
+		fprintf(m->out,
+			"hivefs_last_point_timestamp_seconds{machine=\"%s\"} "
+			"%" PRId64 "\n",
+			name, id.time);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
+{
+	struct machines m = { .fs = fs, .out = out };
+	char uuid[UUID_TEXT];
+
+	fprintf(out,
+		"# HELP hivefs_info What is mounted, and by which version.\n"
+		"# TYPE hivefs_info gauge\n"
+		"hivefs_info{version=\"%s\",uuid=\"%s\",store=\"%s\"} 1\n",
+		HIVEFS_VERSION, uuid_text(&fs->repo->uuid, uuid),
+		now->store.kind);
+	metric(out, "mount_start_time_seconds", "gauge",
+		"When it was mounted, seconds since 1970.",
+		(uint64_t)fs->tree.started);
+	metric(out, "store_bytes", "gauge", "Taken by the repository.",
+		now->store.bytes);
+	metric(out, "store_free_bytes", "gauge",
+		"Free where the repository is.", now->store.bytes_free);
+	metric(out, "store_dead_bytes", "gauge",
+		"Of removed or superseded documents.", now->store.bytes_dead);
+	metric(out, "cache_bytes", "gauge", "Decoded data in memory.",
+		now->cache.bytes);
+	metric(out, "cache_bound_bytes", "gauge", "The most of it.",
+		now->cache.bound);
+	metric(out, "cache_hits_total", "counter",
+		"Chunks and maps found in memory.", now->cache.hits);
+	metric(out, "cache_misses_total", "counter",
+		"Chunks and maps fetched from the store.", now->cache.misses);
+	metric(out, "read_errors_total", "counter",
+		"Reads that damage or the store made fail.", now->read_errors);
+	fputs("# HELP hivefs_last_point_timestamp_seconds "
+	      "Newest recovery point of a machine, seconds since 1970.\n"
+	      "# TYPE hivefs_last_point_timestamp_seconds gauge\n",
+		out);
+	return machine_list(fs->repo, machine_metric, &m);
+}
+
+int status_metrics(struct fs *fs, char **ret)
+{
+	char *text = NULL;
+	size_t len = 0;
+	struct now now;
+	FILE *out;
+	int r = look(fs, &now);
+
+	if (r < 0)
+		return r;
+	out = open_memstream(&text, &len);
+	if (!out)
+		return fail(errno, "metrics: %m");
+	r = print_metrics(fs, &now, out);
+	if (fclose(out) != 0 && r == 0)
+		r = fail(ENOMEM, "metrics: %m");
+	if (r < 0)
+		free(text);
+	else
+		*ret = text;
+	return r;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tree - the nodes that the kernel knows: each directory, link or file once,
+ * from its first lookup until the kernel forgets it. So memory is bounded by
+ * what the kernel remembers, and a mount begins with the root alone.
+ *
+ * A node id is the node's address, stable while it is known; an inode number is
+ * a hash of what the node is, the same in every mount of the repository.
+ *
+ * Ownership  the kernel's, by counts: tree_forget(). A node holds its parent.
+ * Threads    any thread; a node is immutable, but for what says otherwise.
+ * Errors     quiet -ENOENT; else of store.h.
+ */
+#ifndef HIVEFS_TREE_H
+#define HIVEFS_TREE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "formats/format.h"
+#include "repo/point.h"
+
+/* Numbers are part of inode numbers: append only. */
+enum node_kind {
+	NODE_ROOT,
+	NODE_CONTROL, /* .hivefs */
+	NODE_STATUS,
+	NODE_METRICS,
+	NODE_MACHINE,
+	NODE_LATEST,
+	NODE_POINT,
+	NODE_POINT_JSON,
+	NODE_RO,
+	NODE_VIEW,
+};
+
+/* All of what a node is: no two nodes have the same. */
+struct node_id {
+	enum node_kind kind;
+	struct point_id point; /* of a machine or latest: the machine only */
+	uint32_t disk;         /* NODE_VIEW: its number in the point */
+	const struct format *format; /* NODE_VIEW */
+};
+
+struct node {
+	struct node_id id;
+	struct node *parent; /* the root's: itself */
+	uint64_t ino;
+	uint64_t n_refs; /* tree->lock; of the kernel and of children */
+	struct point *_Atomic point; /* NODE_POINT, once it was needed */
+};
+
+struct tree {
+	struct repo *repo;
+	int64_t started; /* seconds since 1970, UTC */
+	uid_t uid;
+	gid_t gid;
+	mode_t umask;
+	struct node root;
+	pthread_mutex_t lock;
+	void *nodes; /* lock; of tsearch(3), by node_id, without the root */
+};
+
+void tree_init(struct tree *t, struct repo *r, int64_t now);
+void tree_fini(struct tree *t);
+
+/* The node of ID below PARENT, counted once more. */
+int must_check tree_get(struct tree *t, struct node *parent,
+	const struct node_id *id, struct node **ret);
+
+/* The kernel drops N of its counts. */
+void tree_forget(struct tree *t, struct node *n, uint64_t count);
+
+/*
+ * The point that a point's directory or anything in it belongs to; loaded when
+ * it is first asked for and kept as long as the directory's node.
+ */
+int must_check tree_point(
+	struct tree *t, struct node *n, const struct point **ret);
+
+int must_check tree_stat(struct tree *t, struct node *n, struct stat *ret);
+
+/* Its inode number, without making the node. */
+uint64_t node_ino(const struct node_id *id);
+
+/* How long the kernel may rely on a node's name and attributes: seconds. */
+double node_timeout(const struct node *n);
+
+mode_t node_type(enum node_kind kind); /* S_IFDIR, … */
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Maps without damage below them are remembered, so that a report reads each
+ * map once, however many points share it, but for those on the way to damage.
+ */
+#include "repo/damage.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "repo/fetch.h"
+#include "src/bytes.h"
+#include "src/log.h"
+
+void damage_init(struct damage *d)
+{
+	memset(d, 0, sizeof(*d));
+	pthread_mutex_init(&d->lock, NULL);
+}
+
+void damage_fini(struct damage *d)
+{
+	digest_set_fini(&d->chunks);
+	digest_set_fini(&d->maps);
+	pthread_mutex_destroy(&d->lock);
+}
+
+static struct digest_set *set_of(struct damage *d, enum coll coll)
+{
+	return coll == COLL_MAPS ? &d->maps : &d->chunks;
+}
+
+int damage_add(struct damage *d, enum coll coll, const struct digest *digest,
+	unsigned flags)
+{
+	int r;
+
+	pthread_mutex_lock(&d->lock);
+	r = digest_set_add(set_of(d, coll), digest, (uint8_t)flags);
+	pthread_mutex_unlock(&d->lock);
+	return r < 0 ? r : 0;
+}
+
+static int recheck(struct digest_set *set, struct repo *r, enum coll coll)
+{
+	for (size_t i = 0; i < set->items.n; i++) {
+		struct digest_flags *item = &set->items.v[i];
+		struct key key = key_of(item->digest.b, sizeof(item->digest.b));
+		bool there;
+		int err;
+
+		if (!(item->flags & DAMAGE_MISSING))
+			continue;
+		err = store_exists_many(r->store, coll, &key, 1, &there);
+		if (err < 0)
+			return err;
+		if (there)
+			item->flags &= (uint8_t)~DAMAGE_MISSING;
+	}
+	return 0;
+}
+
+int damage_recheck(struct damage *d, struct repo *r)
+{
+	int err = recheck(&d->chunks, r, COLL_CHUNKS);
+
+	return err < 0 ? err : recheck(&d->maps, r, COLL_MAPS);
+}
+
+static bool any(const struct digest_set *set)
+{
+	for (size_t i = 0; i < set->items.n; i++)
+		if (set->items.v[i].flags)
+			return true;
+	return false;
+}
+
+bool damage_any(const struct damage *d)
+{
+	return any(&d->chunks) || any(&d->maps);
+}
+
+static uint64_t count(const struct digest_set *set, enum coll coll)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < set->items.n; i++) {
+		const struct digest_flags *item = &set->items.v[i];
+		bool reached = item->flags & DAMAGE_REACHED;
+		bool missing = item->flags & DAMAGE_MISSING;
+		char hex[DIGEST_HEX];
+
+		if (missing && reached)
+			log_error("%s %.16s…: is missing", fetch_noun(coll),
+				digest_hex(&item->digest, hex));
+		n += (missing && reached) || (item->flags & DAMAGE_ANY_LEVEL);
+	}
+	return n;
+}
+
+uint64_t damage_count(const struct damage *d)
+{
+	return count(&d->chunks, COLL_CHUNKS) + count(&d->maps, COLL_MAPS);
+}
+
+struct range {
+	size_t disk;
+	uint64_t off, len;
+	enum coll coll;
+	struct digest digest;
+	bool missing;
+};
+
+struct walk {
+	struct damage *damage;
+	struct repo *repo;
+	const _Atomic bool *cancel;
+	struct fetcher *fetcher;
+	struct digest_set clean[MAP_LEVELS_MAX];
+	size_t disk; /* the one being walked, and its size */
+	uint64_t size;
+	struct vec(struct range) ranges; /* of one point */
+	uint8_t node[MAP_LEVELS_MAX][MAP_PACKED_MAX];
+	struct leaf leaf;
+};
+
+/* Nothing lies behind the end of the disk, whatever its map says. */
+static int add_range(struct walk *w, uint64_t off, uint64_t len, enum coll coll,
+	const struct digest *digest, bool missing)
+{
+	struct range range = { .disk = w->disk,
+		.off = off,
+		.coll = coll,
+		.digest = *digest,
+		.missing = missing };
+
+	if (off >= w->size)
+		return 0;
+	range.len = MIN_OF(len, w->size - off);
+	return vec_add(&w->ranges, range) < 0 ? fail(ENOMEM, "damage: %m") : 0;
+}
+
+static int bad_map(struct walk *w, const struct digest *map, unsigned level,
+	uint64_t off, bool missing)
+{
+	int r = add_range(w, off, (uint64_t)WINDOW_LEN << 8 * level, COLL_MAPS,
+		map, missing);
+
+	return r < 0 ? r : 1;
+}
+
+/* 1 if there is damage below, 0 if not; likewise all of these */
+static int walk_leaf(struct walk *w, uint64_t off, uint32_t len)
+{
+	int r = leaf_unpack(w->fetcher->plain, len, &w->leaf);
+	int dirty = 0;
+
+	for (uint32_t i = 0; r == 0 && i < w->leaf.n; i++) {
+		const struct leaf_extent *e = &w->leaf.v[i];
+		const struct digest_flags *bad =
+			e->kind == BLK_DATA
+				? digest_set_find(&w->damage->chunks, &e->chunk)
+				: NULL;
+
+		if (!bad || !bad->flags)
+			continue;
+		dirty = 1;
+		r = add_range(w, off + e->off, e->len, COLL_CHUNKS, &e->chunk,
+			bad->flags & DAMAGE_MISSING);
+	}
+	return r < 0 ? r : dirty;
+}
+
+static int walk_map(
+	struct walk *w, const struct digest *map, unsigned level, uint64_t off);
+
+static int walk_node(struct walk *w, unsigned level, uint64_t off, uint32_t len)
+{
+	uint64_t below = (uint64_t)WINDOW_LEN << 8 * (level - 1);
+	int dirty = 0;
+
+	memcpy(w->node[level], w->fetcher->plain, len);
+	for (unsigned i = 0; i < MAP_FAN; i++) {
+		struct digest child = node_child(w->node[level], i);
+		int r = walk_map(w, &child, level - 1, off + i * below);
+
+		if (r < 0)
+			return r;
+		dirty |= r;
+	}
+	return dirty;
+}
+
+static int walk_map(
+	struct walk *w, const struct digest *map, unsigned level, uint64_t off)
+{
+	const struct digest_flags *bad = digest_set_find(&w->damage->maps, map);
+	uint32_t len;
+	int r;
+
+	if (w->cancel && *w->cancel)
+		return -ECANCELED;
+	if (digest_is_none(map) || digest_set_find(&w->clean[level], map))
+		return 0;
+	if (bad && bad->flags & (DAMAGE_MISSING | 1u << level))
+		return bad_map(w, map, level, off, bad->flags & DAMAGE_MISSING);
+	r = fetcher_get(w->fetcher, w->repo, COLL_MAPS, map, level, &len);
+	if (r == -EBADMSG || r == -ENOENT) {
+		bool missing = r == -ENOENT;
+
+		/* it was there before: damaged or removed since */
+		r = damage_add(w->damage, COLL_MAPS, map,
+			missing ? DAMAGE_MISSING : 1u << level);
+		return r < 0 ? r : bad_map(w, map, level, off, missing);
+	}
+	if (r < 0)
+		return r;
+	r = level ? walk_node(w, level, off, len) : walk_leaf(w, off, len);
+	if (r != 0)
+		return r;
+	r = digest_set_add(&w->clean[level], map, 0);
+	return r < 0 ? r : 0;
+}
+
+static int report_ranges(
+	struct walk *w, const struct verify *job, const struct point *p)
+{
+	for (size_t i = 0; i < w->ranges.n; i++) {
+		const struct range *range = &w->ranges.v[i];
+		struct verify_damage d = {
+			.point = p,
+			.disk = p->disks.v[range->disk].name,
+			.off = range->off,
+			.len = range->len,
+			.what = fetch_noun(range->coll),
+			.digest = &range->digest,
+			.why = range->missing ? "missing" : "damaged",
+		};
+		int r = damage_add(
+			w->damage, range->coll, &range->digest, DAMAGE_REACHED);
+
+		if (r < 0)
+			return r;
+		if (job->damage)
+			job->damage(job->arg, &d);
+	}
+	return 0;
+}
+
+static int report_point(struct walk *w, const struct verify *job,
+	struct point *p, uint64_t *n_ranges)
+{
+	struct point again;
+	int r = 0;
+
+	w->ranges.n = 0;
+	for (size_t i = 0; r >= 0 && i < p->disks.n; i++) {
+		const struct point_disk *disk = &p->disks.v[i];
+
+		w->disk = i;
+		w->size = disk->size;
+		r = walk_map(w, &disk->root, map_root_level(disk->size), 0);
+	}
+	if (r < 0 || w->ranges.n == 0)
+		return r < 0 ? r : 0;
+	/* removed while it was walked: that its chunks go is as it should be */
+	r = point_get(w->repo, &p->id, &again);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	point_fini(&again);
+	*n_ranges += w->ranges.n;
+	return report_ranges(w, job, p);
+}
+
+int damage_report(struct damage *d, const struct verify *job,
+	const struct point_id *points, size_t n, uint64_t *ret_ranges)
+{
+	struct walk *w = calloc(1, sizeof(*w));
+	int r = 0;
+
+	*ret_ranges = 0;
+	if (!w)
+		return fail(ENOMEM, "damage: %m");
+	w->damage = d;
+	w->repo = job->repo;
+	w->cancel = job->cancel;
+	r = fetcher_new(job->repo, &w->fetcher);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct point p;
+
+		r = point_get(job->repo, &points[i], &p);
+		if (r == 0) {
+			r = report_point(w, job, &p, ret_ranges);
+			point_fini(&p);
+		} else if (r == -ENOENT || r == -EBADMSG) {
+			r = 0;
+		}
+	}
+	if (w->fetcher)
+		fetcher_free(w->fetcher);
+	for (unsigned i = 0; i < MAP_LEVELS_MAX; i++)
+		digest_set_fini(&w->clean[i]);
+	vec_fini(&w->ranges);
+	free(w);
+	return r;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/label.h"
+
+#include <bson/bson.h>
+#include <errno.h>
+#include <time.h>
+
+#include "repo/decode.h"
+#include "src/log.h"
+#include "src/text.h"
+
+int label_get(struct repo *r, const struct point_id *id, struct label *ret)
+{
+	struct key key = point_key(id);
+	struct label l = { 0 };
+	struct decode in;
+	struct doc d;
+	int err = store_get(r->store, COLL_LABELS, &key, &d);
+
+	if (err == -ENOENT) {
+		*ret = l;
+		return 0;
+	}
+	if (err < 0)
+		return err;
+	decode_begin(&in, &d);
+	l.version = d.version;
+	l.removed = decode_bool(&in, "removed");
+	l.hold_until = decode_i64(&in, "hold_until", 0, INT64_MAX);
+	err = decode_end(&in, "label");
+	doc_fini(&d);
+	if (err == 0)
+		*ret = l;
+	return err;
+}
+
+static int swap(
+	struct repo *r, const struct point_id *id, const struct label *l)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+	int err;
+
+	BSON_APPEND_BOOL(&b, "removed", l->removed);
+	BSON_APPEND_INT64(&b, "hold_until", l->hold_until);
+	d = (struct doc){ .coll = COLL_LABELS,
+		.key = point_key(id),
+		.version = l->version + 1,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	err = l->version ? store_replace(r->store, &d, l->version)
+			 : store_insert(r->store, &d);
+	bson_destroy(&b);
+	return err;
+}
+
+int label_update(struct repo *r, const struct point_id *id,
+	int (*change)(void *arg, struct label *l), void *arg)
+{
+	struct label l;
+	int err;
+
+	do {
+		err = label_get(r, id, &l);
+		if (err == 0)
+			err = change(arg, &l);
+		if (err != 0)
+			return err;
+		err = swap(r, id, &l);
+	} while (err == -ESTALE || err == -EEXIST || err == -ENOENT);
+	return err < 0 ? err : store_sync(r->store);
+}
+
+static int mark_removed(void *arg, struct label *l)
+{
+	const struct point_id *id = arg;
+	char when[32], until[32];
+
+	if (l->removed)
+		return -ENOENT;
+	if (l->hold_until > time(NULL))
+		return fail(EPERM, "%s: is on hold until %s",
+			time_text(id->time, when),
+			time_text(l->hold_until, until));
+	l->removed = true;
+	return 0;
+}
+
+int point_remove(struct repo *r, const struct point_id *id)
+{
+	struct point_id copy = *id;
+
+	return label_update(r, id, mark_removed, &copy);
+}

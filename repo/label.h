@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * label - what may change about a point, by compare-and-swap.
+ *
+ * No label document means: nothing special about it.
+ */
+#ifndef HIVEFS_LABEL_H
+#define HIVEFS_LABEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "repo/point.h"
+
+struct label {
+	uint64_t version; /* 0: there is no document yet */
+	bool removed;
+	int64_t hold_until; /* seconds since 1970, UTC; 0: no hold */
+};
+
+int must_check label_get(
+	struct repo *r, const struct point_id *id, struct label *ret);
+
+/*
+ * Reads, changes and swaps until the swap succeeds, then syncs. CHANGE may be
+ * called again on a newer label; what it returns other than 0 ends it.
+ */
+int must_check label_update(struct repo *r, const struct point_id *id,
+	int (*change)(void *arg, struct label *l), void *arg);
+
+/*
+ * Marks a point removed; its space is gc's affair. -EPERM, logged, while a
+ * hold lasts; -ENOENT, quietly, if it is removed already.
+ */
+int must_check point_remove(struct repo *r, const struct point_id *id);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * location - which repository is meant, where the user did not say.
+ */
+#ifndef HIVEFS_LOCATION_H
+#define HIVEFS_LOCATION_H
+
+#include "src/cleanup.h"
+
+/*
+ * GIVEN if not NULL, else $HIVEFS_REPO, else the first line of the file
+ * $HIVEFS_REPO_FILE names, else /var/lib/hivefs (root) or
+ * $XDG_DATA_HOME/hivefs (~/.local/share/hivefs). A path is made absolute, so
+ * that a daemon finds it again. Owned; errors are logged.
+ */
+int must_check repo_location(const char *given, char **ret);
+
+#endif

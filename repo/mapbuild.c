@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/mapbuild.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "src/log.h"
+
+int map_load(struct repo *r, const struct digest *d, unsigned level,
+	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len)
+{
+	struct key key = key_of(d->b, sizeof(d->b));
+	char hex[DIGEST_HEX];
+	const uint8_t *packed;
+	struct digest got;
+	struct doc doc;
+	uint32_t len;
+	int err = store_get(r->store, COLL_MAPS, &key, &doc);
+
+	if (err == -ENOENT)
+		return fail(
+			ENOENT, "map %.16s…: is missing", digest_hex(d, hex));
+	if (err < 0)
+		return err;
+	err = map_unwrap(doc.body, doc.len, &packed, &len);
+	if (err == 0) {
+		got = digest_of(packed, len);
+		err = digest_eq(&got, d) ? map_check(packed, len, level)
+					 : -EBADMSG;
+	}
+	if (err == 0) {
+		memcpy(out, packed, len);
+		*ret_len = len;
+	} else {
+		fail(EBADMSG, "map %.16s…: digest or form differs",
+			digest_hex(d, hex));
+	}
+	doc_fini(&doc);
+	return err;
+}
+
+/* One node of the parent per level: windows come in rising order. */
+struct base_node {
+	bool known;
+	uint64_t index;
+	uint32_t len; /* 0: absent or unreadable */
+	uint8_t packed[MAP_PACKED_MAX];
+};
+
+struct map_base {
+	struct repo *repo;
+	struct digest root;
+	unsigned root_level;
+	struct base_node node[MAP_LEVELS_MAX]; /* of levels 1 and up */
+};
+
+int map_base_new(struct repo *r, const struct digest *root, uint64_t size,
+	struct map_base **ret)
+{
+	struct map_base *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return fail(ENOMEM, "backup: %m");
+	b->repo = r;
+	b->root = *root;
+	b->root_level = map_root_level(size);
+	*ret = b;
+	return 0;
+}
+
+void map_base_free(struct map_base *b)
+{
+	free(b);
+}
+
+static const struct base_node *base_node(
+	struct map_base *b, unsigned level, uint64_t index)
+{
+	struct base_node *n = &b->node[level];
+	struct digest d;
+
+	if (n->known && n->index == index)
+		return n;
+	d = map_base_digest(b, level, index);
+	n->known = true;
+	n->index = index;
+	if (digest_is_none(&d) ||
+		map_load(b->repo, &d, level, n->packed, &n->len) < 0)
+		n->len = 0;
+	return n;
+}
+
+struct digest map_base_digest(
+	struct map_base *b, unsigned level, uint64_t index)
+{
+	static const struct digest none;
+	const struct base_node *up;
+
+	if (level > b->root_level)
+		return none;
+	if (level == b->root_level)
+		return index == 0 ? b->root : none;
+	up = base_node(b, level + 1, index / MAP_FAN);
+	return up->len ? node_child(up->packed, index % MAP_FAN) : none;
+}
+
+struct open_node {
+	bool open;
+	uint64_t index;
+	struct digest child[MAP_FAN];
+};
+
+struct map_builder {
+	unsigned root_level;
+	struct map_base *base;
+	const struct quarantine *quarantine;
+	struct writer *writer;
+	struct batch *batch;
+	struct digest root;
+	struct open_node node[MAP_LEVELS_MAX]; /* of levels 1 and up */
+};
+
+int map_builder_new(uint64_t size, struct map_base *base,
+	const struct quarantine *q, struct writer *w, struct batch *batch,
+	struct map_builder **ret)
+{
+	struct map_builder *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return fail(ENOMEM, "backup: %m");
+	m->root_level = map_root_level(size);
+	m->base = base;
+	m->quarantine = q;
+	m->writer = w;
+	m->batch = batch;
+	*ret = m;
+	return 0;
+}
+
+void map_builder_free(struct map_builder *m)
+{
+	free(m);
+}
+
+static int put_node(struct map_builder *m, unsigned level, uint64_t index,
+	const uint8_t *packed, uint32_t len, struct digest *ret)
+{
+	struct digest old = map_base_digest(m->base, level, index);
+	uint8_t *room;
+	int err;
+
+	*ret = digest_of(packed, len);
+	if (!m->batch ||
+		(digest_eq(ret, &old) && !quarantine_has(m->quarantine, ret)))
+		return 0;
+	err = writer_rely(m->writer, COLL_MAPS, ret, 1);
+	if (err == 0)
+		err = batch_room(m->batch, MAP_PACKED_MAX + 64, &room);
+	if (err < 0)
+		return err;
+	return batch_add(
+		m->batch, COLL_MAPS, ret, map_body(packed, len, room), 0);
+}
+
+static int add(struct map_builder *m, unsigned level, uint64_t index,
+	const struct digest *d);
+
+static int close_node(struct map_builder *m, unsigned level)
+{
+	struct open_node *n = &m->node[level];
+	uint8_t packed[MAP_PACKED_MAX];
+	struct digest d;
+	uint32_t len;
+	int err;
+
+	if (!n->open)
+		return 0;
+	n->open = false;
+	len = node_pack(level, n->child, packed);
+	err = put_node(m, level, n->index, packed, len, &d);
+	return err < 0 ? err : add(m, level, n->index, &d);
+}
+
+/* The map of LEVEL at INDEX is D: enters it into the node above. */
+static int add(struct map_builder *m, unsigned level, uint64_t index,
+	const struct digest *d)
+{
+	struct open_node *up = &m->node[level + 1];
+	int err;
+
+	if (level == m->root_level) {
+		m->root = *d;
+		return 0;
+	}
+	if (up->open && up->index != index / MAP_FAN) {
+		err = close_node(m, level + 1);
+		if (err < 0)
+			return err;
+	}
+	if (!up->open) {
+		memset(up->child, 0, sizeof(up->child));
+		up->open = true;
+		up->index = index / MAP_FAN;
+	}
+	up->child[index % MAP_FAN] = *d;
+	return 0;
+}
+
+int map_builder_add(
+	struct map_builder *m, uint64_t window, const struct digest *leaf)
+{
+	return digest_is_none(leaf) ? 0 : add(m, 0, window, leaf);
+}
+
+int map_builder_finish(struct map_builder *m, struct digest *ret_root)
+{
+	int err = 0;
+
+	for (unsigned level = 1; err == 0 && level <= m->root_level; level++)
+		err = close_node(m, level);
+	if (err == 0)
+		*ret_root = m->root;
+	return err;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mapbuild - a disk's map from its leaves, in one pass, over the parent's map:
+ * what packs to the parent's digest at the same place is taken over unwritten.
+ *
+ * Ownership  borrows everything it is given.
+ * Threads    one thread at a time.
+ */
+#ifndef HIVEFS_MAPBUILD_H
+#define HIVEFS_MAPBUILD_H
+
+#include "repo/batch.h"
+#include "repo/map.h"
+#include "repo/quarantine.h"
+
+/*
+ * The parent's map, read node by node as it is asked for, in rising order of
+ * windows best. What cannot be read counts as absent: the backup then stores
+ * it anew, which is what heals it.
+ */
+struct map_base;
+int must_check map_base_new(struct repo *r, const struct digest *root,
+	uint64_t size, struct map_base **ret);
+void map_base_free(struct map_base *b);
+DEFINE_CLEANUP(struct map_base *, map_base_free);
+
+/* Digest of the map of LEVEL at INDEX (window number / 256^level). */
+struct digest map_base_digest(
+	struct map_base *b, unsigned level, uint64_t index);
+
+/* Reads, re-hashes and checks one map document. -ENOENT, -EBADMSG: logged. */
+int must_check map_load(struct repo *r, const struct digest *d, unsigned level,
+	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len);
+
+struct map_builder;
+
+/* WRITER and BATCH are NULL in a dry run. */
+int must_check map_builder_new(uint64_t size, struct map_base *base,
+	const struct quarantine *q, struct writer *w, struct batch *batch,
+	struct map_builder **ret);
+void map_builder_free(struct map_builder *m);
+DEFINE_CLEANUP(struct map_builder *, map_builder_free);
+
+/* Leaves in rising order of windows; those that are absent are left out. */
+int must_check map_builder_add(
+	struct map_builder *m, uint64_t window, const struct digest *leaf);
+int must_check map_builder_finish(
+	struct map_builder *m, struct digest *ret_root);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store_ops - the table of stores: what a new kind of store has to provide.
+ * store.c checks arguments and calls through it; the contract of each call is
+ * that of the function of the same name in store.h.
+ */
+#ifndef HIVEFS_STORE_OPS_H
+#define HIVEFS_STORE_OPS_H
+
+#include "repo/store.h"
+
+struct store_ops {
+	void (*close)(struct store *s);
+	int (*get_many)(struct store *s, enum coll c, const struct key *keys,
+		size_t n, struct doc *ret, int *ret_err);
+	int (*exists_many)(struct store *s, enum coll c, const struct key *keys,
+		size_t n, bool *ret);
+	int (*insert_many)(struct store *s, const struct doc *docs, size_t n,
+		bool *ret_inserted);
+	int (*insert)(struct store *s, const struct doc *doc);
+	int (*replace)(
+		struct store *s, const struct doc *doc, uint64_t old_version);
+	int (*remove)(struct store *s, enum coll c, const struct key *key,
+		uint64_t version);
+	int (*scan)(struct store *s, enum coll c, const struct key *prefix,
+		unsigned flags, store_visit visit, void *arg);
+	int (*walk)(struct store *s, enum coll c, unsigned n_threads,
+		store_walk_visit visit, void *arg);
+	int (*sync)(struct store *s);
+	int (*count)(struct store *s, enum coll c, struct store_count *ret);
+	int (*info)(struct store *s, struct store_info *ret);
+};
+
+/* The first member of every store. */
+struct store {
+	const struct store_ops *ops;
+};
+
+/* "chunks 3fa9…", "machines web": a document's name in messages. */
+#define DOC_NAME (2 * KEY_MAX + 32)
+char *doc_name(enum coll c, const struct key *key, char buf[DOC_NAME]);
+
+/* 128-bit arithmetic of the sum in a count: + if ADD, else - */
+void store_count_change(
+	struct store_count *count, const struct doc *doc, bool add);
+
+#endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "repo/store_repair.h"
+
+#include <bson/bson.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "repo/index.h"
+#include "repo/repodir.h"
+#include "src/bytes.h"
+#include "src/log.h"
+
+#define NEW "index.new"
+#define OLD "index.old"
+#define BATCH 16384
+
+struct found {
+	struct record r;
+	bool tombstone;
+};
+
+struct repair {
+	struct repodir *dir;
+	struct index *index; /* the new one */
+	struct store_repair result;
+	struct vec(uint32_t) ids;
+	struct index_state state;
+	/* the segment being read */
+	struct segment_row row;
+	uint64_t bad_n, bad_bytes; /* since the last record that was good */
+	struct vec(struct found) found;
+};
+
+/* What is remembered of a key of a collection that changes. */
+struct latest {
+	uint64_t order;
+	uint64_t version;
+	bool put;
+	bool tombstone;
+};
+
+static bool is_tombstone(const struct record *r, const uint8_t *body)
+{
+	bson_iter_t it;
+	bson_t b;
+
+	return r->kind == RECORD_PUT && r->coll == COLL_POINTS &&
+	       bson_init_static(&b, body, r->body_len) &&
+	       bson_iter_init_find(&it, &b, "tombstone") &&
+	       BSON_ITER_HOLDS_BOOL(&it) && bson_iter_bool(&it);
+}
+
+/* Does NOW, read later, stand rather than WAS? */
+static bool is_later(const struct latest *now, const struct latest *was)
+{
+	if (now->put && was->put && now->tombstone != was->tombstone)
+		return now->tombstone;
+	if (now->order != was->order)
+		return now->order > was->order;
+	return now->version > was->version;
+}
+
+/* Collection, key and, of chunks and maps, version. */
+static size_t scratch_key(const struct record *r, bool version, uint8_t *buf)
+{
+	size_t n = 1 + r->key.len;
+
+	buf[0] = (uint8_t)r->coll;
+	memcpy(buf + 1, r->key.b, r->key.len);
+	if (version) {
+		put_le64(buf + n, r->version);
+		n += 8;
+	}
+	return n;
+}
+
+/* Immutable: the first one stands; a removal is of one incarnation. */
+static int apply_content(
+	struct index_txn *t, const struct record *r, const struct entry *e)
+{
+	uint8_t key[1 + KEY_MAX + 8], mark = 0;
+	size_t len = scratch_key(r, true, key);
+	struct entry old;
+	int err;
+
+	if (r->kind == RECORD_PUT) {
+		err = index_scratch_get(t, key, len, &mark, 1);
+		if (err == -ENOENT)
+			err = index_insert(t, r->coll, &r->key, e);
+		return err == -EEXIST ? 0 : err;
+	}
+	err = index_scratch_put(t, key, len, &mark, 1);
+	if (err == 0)
+		err = index_get(t, r->coll, &r->key, &old);
+	if (err == -ENOENT || (err == 0 && old.version != r->version))
+		return 0;
+	return err < 0 ? err : index_remove(t, r->coll, &r->key, &old);
+}
+
+static int apply_change(
+	struct index_txn *t, const struct found *f, const struct entry *e)
+{
+	const struct record *r = &f->r;
+	struct latest was, now = { .order = r->order,
+		.version = r->version,
+		.put = r->kind == RECORD_PUT,
+		.tombstone = f->tombstone };
+	uint8_t key[1 + KEY_MAX];
+	size_t len = scratch_key(r, false, key);
+	struct entry old;
+	int err = index_scratch_get(t, key, len, &was, sizeof(was));
+
+	if (err == 0 && !is_later(&now, &was))
+		return 0;
+	if (err < 0 && err != -ENOENT)
+		return err;
+	err = index_scratch_put(t, key, len, &now, sizeof(now));
+	if (err < 0)
+		return err;
+	err = index_get(t, r->coll, &r->key, &old);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	if (err == 0)
+		return now.put ? index_replace(t, r->coll, &r->key, &old, e)
+			       : index_remove(t, r->coll, &r->key, &old);
+	return now.put ? index_insert(t, r->coll, &r->key, e) : 0;
+}
+
+/* What was found so far, and the segment's row, which must come first. */
+static int apply(struct index_txn *t, void *arg)
+{
+	struct repair *p = arg;
+	struct segment_row row = { 0 };
+	int r = index_row(t, p->row.id, &row);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	p->row.live = row.live;
+	r = index_set_row(t, &p->row);
+	for (size_t i = 0; r == 0 && i < p->found.n; i++) {
+		const struct found *f = &p->found.v[i];
+		struct entry e = { .segment = p->row.id,
+			.len = f->r.body_len,
+			.off = f->r.off,
+			.version = f->r.version,
+			.generation = f->r.generation };
+
+		if (f->r.coll == COLL_CHUNKS || f->r.coll == COLL_MAPS)
+			r = apply_content(t, &f->r, &e);
+		else if (!coll_is_inline(f->r.coll))
+			r = apply_change(t, f, &e);
+	}
+	return r;
+}
+
+static int apply_found(struct repair *p)
+{
+	int r = index_update(p->index, apply, p);
+
+	p->found.n = 0;
+	return r;
+}
+
+static int take_record(
+	struct repair *p, const struct record *rec, const uint8_t *body)
+{
+	struct found f = { .r = *rec };
+
+	if (rec->kind == RECORD_DAMAGED || !body) {
+		p->bad_n++;
+		p->bad_bytes += rec->len;
+		return 0;
+	}
+	/* it was in the midst of records, not an unfinished end */
+	if (p->bad_n)
+		log_warn("%s/segments/%08x.seg: %llu bytes before offset %llu "
+			 "are damaged",
+			p->dir->path, p->row.id,
+			(unsigned long long)p->bad_bytes,
+			(unsigned long long)rec->off);
+	p->result.damaged += p->bad_n;
+	p->result.damaged_bytes += p->bad_bytes;
+	p->bad_n = p->bad_bytes = 0;
+	p->row.committed = rec->off + rec->len;
+	p->row.colls |= (uint16_t)(1u << rec->coll);
+	p->row.journal |= rec->order != 0;
+	p->state.order = MAX_OF(p->state.order, rec->order + 1);
+	f.tombstone = is_tombstone(rec, body);
+	if (vec_add(&p->found, f) < 0)
+		return fail(ENOMEM, "%s: %m", p->dir->path);
+	return p->found.n < BATCH ? 0 : apply_found(p);
+}
+
+static int check_header(const struct repair *p, int fd, const char *name)
+{
+	uint8_t header[SEGMENT_HEADER] = { 0 };
+	ssize_t n = pread(fd, header, sizeof(header), 0);
+	int r;
+
+	if (n < 0 && errno != EIO)
+		return fail(
+			errno, "%s/segments/%s: read: %m", p->dir->path, name);
+	r = segment_header_check(&p->dir->seal, p->row.id, header);
+	if (r == -EPROTONOSUPPORT)
+		return fail(-r, "%s/segments/%s: needs a newer hivefs",
+			p->dir->path, name);
+	/* what its records say of themselves is enough */
+	if (r < 0 && n == sizeof(header))
+		log_warn("%s/segments/%s: the header is damaged", p->dir->path,
+			name);
+	return 0;
+}
+
+static int read_segment(struct repair *p, uint32_t id)
+{
+	char name[SEGMENT_NAME];
+	scoped(closep) int fd = -1;
+	struct segment_scan scan;
+	struct record rec;
+	const uint8_t *body;
+	struct stat st;
+	int r;
+
+	p->row = (struct segment_row){
+		.id = id, .sealed = true, .committed = SEGMENT_HEADER
+	};
+	p->bad_n = p->bad_bytes = 0;
+	fd = openat(
+		p->dir->segments, segment_name(id, name), O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return fail(errno, "%s/segments/%s: %m", p->dir->path, name);
+	r = check_header(p, fd, name);
+	if (r < 0)
+		return r;
+	segment_scan_init(&scan, fd, segment_seed(&p->dir->seal, id),
+		SEGMENT_HEADER,
+		MAX_OF((uint64_t)st.st_size, (uint64_t)SEGMENT_HEADER));
+	while (r == 0 && (r = segment_scan_next(&scan, &rec, &body)) > 0)
+		r = take_record(p, &rec, body);
+	segment_scan_fini(&scan);
+	if (r == 0)
+		r = apply_found(p);
+	if (p->bad_n)
+		log_info("%s/segments/%s: %llu bytes at the end are no whole "
+			 "record: a write that was not finished",
+			p->dir->path, name, (unsigned long long)p->bad_bytes);
+	p->state.next_segment = MAX_OF(p->state.next_segment, id + 1);
+	p->result.segments++;
+	return r;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int list_segments(struct repair *p)
+{
+	DIR *dir;
+	struct dirent *d;
+	int fd = openat(
+		p->dir->fd, "segments", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = 0;
+
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir) {
+		r = fail(errno, "%s/segments: %m", p->dir->path);
+		closep(&fd);
+		return r;
+	}
+	while (r == 0 && (errno = 0, d = readdir(dir))) {
+		uint32_t id = segment_id(d->d_name);
+
+		if (id != 0 && id != UINT32_MAX && vec_add(&p->ids, id) < 0)
+			r = fail(ENOMEM, "%s: %m", p->dir->path);
+	}
+	if (r == 0 && errno != 0)
+		r = fail(errno, "%s/segments: %m", p->dir->path);
+	closedir(dir);
+	if (p->ids.n)
+		qsort(p->ids.v, p->ids.n, sizeof(*p->ids.v), by_id);
+	return r;
+}
+
+static int finish(struct index_txn *t, void *arg)
+{
+	struct repair *p = arg;
+	int r = index_set_state(t, &p->state);
+
+	p->result.documents = 0;
+	for (unsigned c = 0; c < N_COLLS && r == 0; c++) {
+		struct store_count count;
+
+		r = index_count(t, c, &count);
+		if (r == 0)
+			p->result.documents += count.n;
+	}
+	return r < 0 ? r : index_scratch_end(t, NULL);
+}
+
+static int rebuild(struct repair *p, const char *dir)
+{
+	int r = index_create(dir, &p->dir->seal.uuid);
+
+	if (r == 0)
+		r = index_open(dir, &p->dir->seal.uuid, 0, &p->index);
+	if (r == 0)
+		r = index_update(p->index, index_scratch_begin, NULL);
+	if (r == 0)
+		r = list_segments(p);
+	p->state = (struct index_state){ .next_segment = 1, .order = 1 };
+	for (size_t i = 0; r == 0 && i < p->ids.n; i++)
+		r = read_segment(p, p->ids.v[i]);
+	if (r == 0)
+		r = index_update(p->index, finish, p);
+	return r < 0 ? r : index_sync(p->index);
+}
+
+/* A kill leaves the old index, the new one, or none, which is noticed. */
+static int swap(const struct repodir *d)
+{
+	scoped(closep) int fd =
+		openat(d->fd, NEW, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0 || fsync(fd) != 0)
+		return fail(errno, "%s/" NEW ": %m", d->path);
+	r = renameat2(d->fd, NEW, d->fd, "index", RENAME_EXCHANGE);
+	if (r != 0 && errno != ENOENT && errno != EINVAL && errno != ENOSYS)
+		return fail(errno, "%s/" NEW ": %m", d->path);
+	if (r != 0) {
+		if (renameat(d->fd, "index", d->fd, OLD) != 0 &&
+			errno != ENOENT)
+			return fail(errno, "%s/index: %m", d->path);
+		if (renameat(d->fd, NEW, d->fd, "index") != 0)
+			return fail(errno, "%s/" NEW ": %m", d->path);
+	}
+	if (fsync(d->fd) != 0)
+		return fail(errno, "%s: %m", d->path);
+	r = repodir_remove_index(d, NEW);
+	return r < 0 ? r : repodir_remove_index(d, OLD);
+}
+
+int embedded_repair(const char *path, struct store_repair *ret)
+{
+	scoped(repodir_closep) struct repodir *dir = NULL;
+	scoped(freep) char *new = NULL;
+	struct repair p = { 0 };
+	int r = repodir_open(path, true, &dir);
+
+	if (r < 0)
+		return r;
+	p.dir = dir;
+	if (asprintf(&new, "%s/" NEW, path) < 0) {
+		new = NULL;
+		return fail(ENOMEM, "%s: %m", path);
+	}
+	r = repodir_remove_index(dir, NEW);
+	if (r == 0)
+		r = repodir_remove_index(dir, OLD);
+	if (r < 0)
+		return r;
+	if (mkdirat(dir->fd, NEW, 0700) != 0)
+		return fail(errno, "%s: %m", new);
+	r = rebuild(&p, new);
+	if (r == -ENOSPC)
+		fail(ENOSPC, "%s: %m", new);
+	if (p.index)
+		index_close(p.index);
+	vec_fini(&p.ids);
+	vec_fini(&p.found);
+	if (r == 0)
+		r = swap(dir);
+	if (r == 0)
+		*ret = p.result;
+	return r;
+}

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/verify.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "repo/damage.h"
+#include "repo/fetch.h"
+#include "repo/label.h"
+#include "repo/listing.h"
+#include "repo/machine.h"
+#include "repo/reach.h"
+#include "src/bytes.h"
+#include "src/log.h"
+#include "src/pool.h"
+
+struct check {
+	const struct verify *job;
+	struct verify_result result;
+	struct damage damage;
+	struct reach *reach;
+	struct vec(struct point_id) points;
+	unsigned n_threads;
+	struct fetcher **fetchers;                         /* one a thread */
+	_Atomic uint64_t n_stored, n_chunks, bytes, n_odd; /* of step 4 */
+};
+
+static int cancelled(const struct check *c)
+{
+	return c->job->cancel && *c->job->cancel ? -ECANCELED : 0;
+}
+
+/* Passes on what is no damage; counts what is. */
+static int count_damage(struct check *c, int r)
+{
+	if (r != -EBADMSG)
+		return r < 0 ? r : 0;
+	c->result.n_damaged++;
+	return 0;
+}
+
+/* Keys as far as they can be listed; what is wrong with the listing counts. */
+static int list(struct check *c, enum coll coll, struct keys *ret)
+{
+	int r = listing_read(c->job->repo->store, coll, ret);
+
+	if (r == 1)
+		log_warn("%s: being changed all the time, so their number was "
+			 "not checked",
+			coll_name(coll));
+	return count_damage(c, r);
+}
+
+static int check_machines(struct check *c)
+{
+	struct keys keys = { 0 };
+	int r = list(c, COLL_MACHINES, &keys);
+
+	for (size_t i = 0; r == 0 && i < keys.n; i++) {
+		char name[KEY_MAX + 1] = { 0 };
+		struct uuid uuid;
+
+		memcpy(name, keys.v[i].b, keys.v[i].len);
+		if (strlen(name) != keys.v[i].len || !machine_name_ok(name))
+			r = fail(EBADMSG, "machines: a damaged name");
+		else
+			r = machine_get(c->job->repo, name, &uuid);
+		r = count_damage(c, r == -ENOENT ? 0 : r);
+	}
+	vec_fini(&keys);
+	return r;
+}
+
+/* BAD gets the keys of labels, and so of points, that cannot be read. */
+static int check_labels(struct check *c, struct keys *bad)
+{
+	struct keys keys = { 0 };
+	int r = list(c, COLL_LABELS, &keys);
+
+	for (size_t i = 0; r == 0 && i < keys.n; i++) {
+		struct point_id id;
+		struct label l;
+
+		r = point_key_parse(&keys.v[i], &id);
+		if (r == 0)
+			r = label_get(c->job->repo, &id, &l);
+		if (r == -EBADMSG && vec_add(bad, keys.v[i]) < 0)
+			r = fail(ENOMEM, "verify: %m");
+		r = count_damage(c, r);
+	}
+	vec_fini(&keys);
+	return r;
+}
+
+static bool has_key(const struct keys *keys, const struct key *key)
+{
+	for (size_t i = 0; i < keys->n; i++)
+		if (key_eq(&keys->v[i], key))
+			return true;
+	return false;
+}
+
+static int add_point(struct check *c, const struct point *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->disks.n; i++) {
+		const struct point_disk *d = &p->disks.v[i];
+
+		c->result.n_disks++;
+		r = reach_add(c->reach, &d->root, map_root_level(d->size));
+	}
+	c->result.n_points++;
+	if (r == 0 && vec_add(&c->points, p->id) < 0)
+		r = fail(ENOMEM, "verify: %m");
+	return r;
+}
+
+static int check_points(struct check *c, const struct keys *bad_labels)
+{
+	struct keys keys = { 0 };
+	int r = list(c, COLL_POINTS, &keys);
+
+	for (size_t i = 0; r == 0 && i < keys.n; i++) {
+		struct point_id id;
+		struct point p;
+
+		/* it would fail for its label, which has been counted */
+		if (has_key(bad_labels, &keys.v[i]))
+			continue;
+		r = point_key_parse(&keys.v[i], &id);
+		if (r == 0)
+			r = point_get(c->job->repo, &id, &p);
+		if (r == 0) {
+			r = add_point(c, &p);
+			point_fini(&p);
+		}
+		r = count_damage(c, r == -ENOENT ? 0 : r);
+	}
+	vec_fini(&keys);
+	return r;
+}
+
+static int check_documents(struct check *c)
+{
+	struct keys bad_labels = { 0 };
+	int r = check_machines(c);
+
+	if (r == 0)
+		r = check_labels(c, &bad_labels);
+	if (r == 0)
+		r = check_points(c, &bad_labels);
+	vec_fini(&bad_labels);
+	return r;
+}
+
+static int visit_stored(
+	void *arg, const struct doc *doc, int err, unsigned thread)
+{
+	struct check *c = arg;
+	bool is_map = doc->coll == COLL_MAPS;
+	struct digest want;
+	uint32_t len;
+
+	if (cancelled(c))
+		return -ECANCELED;
+	c->n_stored++;
+	if (!is_map) {
+		c->n_chunks++;
+		c->bytes += doc->len;
+		if (c->job->progress)
+			c->job->progress->done += doc->len;
+	}
+	if (doc->key.len != sizeof(want.b)) {
+		log_error("%s: a key of %u bytes", coll_name(doc->coll),
+			doc->key.len);
+		c->n_odd++;
+		return 0;
+	}
+	memcpy(want.b, doc->key.b, sizeof(want.b));
+	if (err == 0)
+		err = fetcher_decode(
+			c->fetchers[thread], &want, FETCH_ANY_LEVEL, doc, &len);
+	if (err == -EBADMSG)
+		return damage_add(&c->damage, doc->coll, &want,
+			is_map ? DAMAGE_ANY_LEVEL : DAMAGE_CHUNK);
+	return err;
+}
+
+/*
+ * All that is stored, used or not. What the index does not lead to would not
+ * be missed, so their number is compared unless it changed meanwhile.
+ */
+static int check_stored(struct check *c, enum coll coll)
+{
+	struct store *s = c->job->repo->store;
+	struct store_count before, after;
+	int r = store_count(s, coll, &before);
+
+	c->n_stored = 0;
+	if (r == 0)
+		r = store_walk(s, coll, c->n_threads, visit_stored, c);
+	if (r == 0)
+		r = store_count(s, coll, &after);
+	if (r == 0 && before.n == after.n && before.sum[0] == after.sum[0] &&
+		before.sum[1] == after.sum[1] && c->n_stored != before.n)
+		r = fail(EBADMSG,
+			"%s: %" PRIu64 " were found, but the store counts "
+			"%" PRIu64 ": run hivefs repair --index",
+			coll_name(coll), (uint64_t)c->n_stored, before.n);
+	return count_damage(c, r);
+}
+
+/* Which bytes of which disks it is, if it is anything. */
+static int report(struct check *c)
+{
+	int r = damage_recheck(&c->damage, c->job->repo);
+
+	if (r == 0 && damage_any(&c->damage))
+		r = damage_report(&c->damage, c->job, c->points.v, c->points.n,
+			&c->result.n_ranges);
+	return r;
+}
+
+static int run(struct check *c)
+{
+	struct store_count chunks;
+	int r = store_count(c->job->repo->store, COLL_CHUNKS, &chunks);
+
+	if (r < 0)
+		return r;
+	if (c->job->progress)
+		c->job->progress->total = chunks.bytes;
+	r = check_documents(c);
+	if (r == 0)
+		r = reach_run(c->reach, &c->result.n_maps, &c->result.n_chunks);
+	if (r == 0 && !c->job->metadata_only) {
+		r = check_stored(c, COLL_MAPS);
+		if (r == 0)
+			r = check_stored(c, COLL_CHUNKS);
+		c->result.n_chunks = c->n_chunks;
+		c->result.bytes = c->bytes;
+	}
+	return r < 0 ? r : report(c);
+}
+
+static int check_init(struct check *c)
+{
+	int r = reach_new(c->job->repo, c->n_threads, c->job->cancel,
+		&c->damage, &c->reach);
+
+	c->fetchers = calloc(c->n_threads, sizeof(struct fetcher *));
+	if (!c->fetchers)
+		return fail(ENOMEM, "verify: %m");
+	for (unsigned i = 0; r == 0 && i < c->n_threads; i++)
+		r = fetcher_new(c->job->repo, &c->fetchers[i]);
+	return r;
+}
+
+static void check_fini(struct check *c)
+{
+	if (c->reach)
+		reach_free(c->reach);
+	for (unsigned i = 0; c->fetchers && i < c->n_threads; i++)
+		if (c->fetchers[i])
+			fetcher_free(c->fetchers[i]);
+	free(c->fetchers);
+	vec_fini(&c->points);
+	damage_fini(&c->damage);
+}
+
+int verify(const struct verify *job, struct verify_result *ret)
+{
+	struct check c = { .job = job };
+	int r;
+
+	c.n_threads = job->n_threads ? job->n_threads : cpu_count();
+	damage_init(&c.damage);
+	r = check_init(&c);
+	if (r == 0)
+		r = run(&c);
+	if (r == 0) {
+		c.result.n_damaged += c.n_odd + damage_count(&c.damage);
+		*ret = c.result;
+	}
+	check_fini(&c);
+	return r;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/writer.h"
+
+#include <bson/bson.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "repo/decode.h"
+#include "src/log.h"
+
+#define BEAT_SECONDS 5
+/* A sweep is a few store calls a document; minutes mean that gc died in it. */
+#define SWEEP_WAIT_MS (120 * 1000)
+#define SWEEP_POLL_MS 100
+
+enum condemned_state { CONDEMNED = 1, SWEEPING = 2 };
+
+struct writer {
+	struct repo *repo;
+	struct uuid id, target;
+	uint64_t generation;
+	bool must_look; /* a collection was under way when we registered */
+	pthread_mutex_t lock;
+	bool beating;     /* lock: one thread moves the heartbeat */
+	uint64_t version; /* lock; of our document: the heartbeat's value */
+	time_t last_beat; /* lock; monotonic */
+};
+
+static time_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+/* Inserts our document (version 1) or moves it on to VERSION. */
+static int put(struct writer *w, uint64_t version)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+	int err;
+
+	BSON_APPEND_BINARY(&b, "target", BSON_SUBTYPE_BINARY, w->target.b,
+		sizeof(w->target.b));
+	d = (struct doc){ .coll = COLL_WRITERS,
+		.key = key_of(w->id.b, sizeof(w->id.b)),
+		.version = version,
+		.generation = w->generation,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	err = version == 1 ? store_insert(w->repo->store, &d)
+			   : store_replace(w->repo->store, &d, version - 1);
+	bson_destroy(&b);
+	if (err == 0)
+		w->version = version;
+	return err;
+}
+
+static int given_up(void)
+{
+	return fail(ENOTUNIQ,
+		"backup: was given up by a garbage collection that took it for "
+		"dead; run it again");
+}
+
+/* Until no collection began between reading the counter and registering. */
+static int sign_on(struct writer *w)
+{
+	uint64_t now;
+	int err = repo_generation(w->repo, &w->generation);
+
+	if (err == 0)
+		err = put(w, 1);
+	for (;;) {
+		if (err == 0)
+			err = repo_generation(w->repo, &now);
+		if (err < 0 || now == w->generation)
+			break;
+		w->generation = now;
+		err = put(w, w->version + 1);
+		if (err == -ENOENT || err == -ESTALE)
+			err = given_up();
+	}
+	return err;
+}
+
+static int seek_older(void *arg, const struct doc *d)
+{
+	const struct writer *w = arg;
+
+	return d->generation < w->generation;
+}
+
+int writer_begin(
+	struct repo *r, const struct uuid *machine, struct writer **ret)
+{
+	struct writer *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return fail(ENOMEM, "backup: %m");
+	w->repo = r;
+	w->id = uuid_random();
+	w->target = *machine;
+	w->last_beat = monotonic();
+	pthread_mutex_init(&w->lock, NULL);
+	err = sign_on(w);
+	/*
+	 * Only what a collection had condemned before we began can be swept
+	 * under us: the next one waits for us.
+	 */
+	if (err == 0)
+		err = store_scan(r->store, COLL_CONDEMNED, NULL, SCAN_KEYS,
+			seek_older, w);
+	if (err < 0) {
+		writer_end(w);
+		return err;
+	}
+	w->must_look = err > 0;
+	*ret = w;
+	return 0;
+}
+
+void writer_end(struct writer *w)
+{
+	struct key key = key_of(w->id.b, sizeof(w->id.b));
+
+	/* one that is left behind costs a collector its patience, no data */
+	if (w->version && store_remove(w->repo->store, COLL_WRITERS, &key,
+				  w->version) < 0)
+		log_debug("writer", "could not sign off");
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+struct uuid writer_id(const struct writer *w)
+{
+	return w->id;
+}
+
+uint64_t writer_generation(const struct writer *w)
+{
+	return w->generation;
+}
+
+void writer_beat(struct writer *w)
+{
+	uint64_t next = 0;
+	time_t now = monotonic();
+
+	pthread_mutex_lock(&w->lock);
+	if (!w->beating && now - w->last_beat >= BEAT_SECONDS) {
+		w->beating = true;
+		w->last_beat = now;
+		next = w->version + 1;
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (next == 0)
+		return;
+	/* if we were given up, publishing will say so */
+	if (put(w, next) < 0)
+		log_debug("writer", "heartbeat failed");
+	pthread_mutex_lock(&w->lock);
+	w->beating = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int read_state(struct repo *r, enum coll c, const struct digest *d,
+	int32_t *ret_state, uint64_t *ret_version)
+{
+	struct key key = key_of(d->b, sizeof(d->b));
+	struct decode in;
+	struct doc doc;
+	int err = store_get(r->store, COLL_CONDEMNED, &key, &doc);
+
+	if (err < 0)
+		return err;
+	decode_begin(&in, &doc);
+	*ret_state = decode_i32(&in, "state", CONDEMNED, SWEEPING);
+	*ret_version = doc.version;
+	err = decode_end(&in, coll_name(c));
+	doc_fini(&doc);
+	return err;
+}
+
+/* 0: it is not condemned, or no longer. */
+static int save_one(struct repo *r, enum coll c, const struct digest *d)
+{
+	struct key key = key_of(d->b, sizeof(d->b));
+	struct timespec pause = { .tv_nsec = SWEEP_POLL_MS * 1000000L };
+	char hex[DIGEST_HEX];
+
+	for (int waited = 0; waited < SWEEP_WAIT_MS;) {
+		uint64_t version;
+		int32_t state;
+		int err = read_state(r, c, d, &state, &version);
+
+		if (err == -ENOENT)
+			return 0;
+		if (err < 0)
+			return err;
+		if (state == SWEEPING) {
+			nanosleep(&pause, NULL);
+			waited += SWEEP_POLL_MS;
+			continue;
+		}
+		err = store_remove(r->store, COLL_CONDEMNED, &key, version);
+		if (err == 0 || err == -ENOENT)
+			return 0;
+		if (err != -ESTALE)
+			return err;
+	}
+	return fail(EBUSY,
+		"%s %.16s…: a garbage collection died while it removed this; "
+		"finish it, then run the backup again",
+		coll_name(c), digest_hex(d, hex));
+}
+
+int writer_rely(
+	struct writer *w, enum coll c, const struct digest *digests, size_t n)
+{
+	int err = 0;
+
+	if (!w->must_look)
+		return 0;
+	for (size_t i = 0; err == 0 && i < n; i++)
+		err = save_one(w->repo, c, &digests[i]);
+	return err;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * writer - registration of whatever will rely on stored chunks or maps, so
+ * that garbage collection, which runs beside it, lets them be.
+ *
+ * The protocol is a model's (gc.pml): register, see that no collection began
+ * meanwhile; before relying on a digest look it up in `condemned` *first* and
+ * ask whether it exists *after*; publish by one insert-if-absent under a key
+ * that ends in this writer's id; sign off. Turning the order round loses data.
+ *
+ * Threads    writer_rely() and writer_beat(): any thread.
+ */
+#ifndef HIVEFS_WRITER_H
+#define HIVEFS_WRITER_H
+
+#include <stdbool.h>
+
+#include "repo/point.h"
+
+struct writer;
+
+/* TARGET is the machine a point will be published for. */
+int must_check writer_begin(
+	struct repo *r, const struct uuid *machine, struct writer **ret);
+
+/* Removes the registration and frees it, whatever became of the work. */
+void writer_end(struct writer *w);
+DEFINE_CLEANUP(struct writer *, writer_end);
+
+struct uuid writer_id(const struct writer *w);
+uint64_t writer_generation(const struct writer *w);
+
+/* Moves the heartbeat's value if the last move was some seconds ago. */
+void writer_beat(struct writer *w);
+
+/*
+ * Step one of relying on digests: none of the N is condemned when it returns 0;
+ * what was, is saved. Waits for a sweep under way; -EBUSY, logged, if that
+ * takes minutes. Costs nothing unless a collection was under way at the
+ * beginning.
+ */
+int must_check writer_rely(
+	struct writer *w, enum coll c, const struct digest *digests, size_t n);
+
+#endif

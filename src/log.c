@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum log_level max_level = LOG_LEVEL_INFO;
+
+static void to_stderr(enum log_level level, const char *text)
+{
+	static const char *const prefix[] = {
+		[LOG_LEVEL_ERROR] = "hivefs: ",
+		[LOG_LEVEL_WARN] = "hivefs: warning: ",
+		[LOG_LEVEL_INFO] = "hivefs: ",
+		[LOG_LEVEL_DEBUG] = "hivefs: debug: ",
+	};
+
+	/* one call, so that lines of several threads never mix */
+	fprintf(stderr, "%s%s\n", prefix[level], text);
+}
+
+static log_sink current_sink = to_stderr;
+
+void log_set_level(enum log_level level)
+{
+	max_level = level;
+}
+
+void log_set_sink(log_sink sink)
+{
+	current_sink = sink ? sink : to_stderr;
+}
+
+__attribute__((format(printf, 2, 0))) static void say(
+	enum log_level level, const char *fmt, va_list ap)
+{
+	char text[2048];
+	int saved = errno;
+
+	if (level > max_level)
+		return;
+	vsnprintf(text, sizeof(text), fmt, ap);
+	current_sink(level, text);
+	errno = saved;
+}
+
+int fail(int err, const char *fmt, ...)
+{
+	va_list ap;
+
+	errno = err;
+	va_start(ap, fmt);
+	say(LOG_LEVEL_ERROR, fmt, ap);
+	va_end(ap);
+	return -err;
+}
+
+void log_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(LOG_LEVEL_ERROR, fmt, ap);
+	va_end(ap);
+}
+
+void log_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(LOG_LEVEL_WARN, fmt, ap);
+	va_end(ap);
+}
+
+void log_info(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(LOG_LEVEL_INFO, fmt, ap);
+	va_end(ap);
+}
+
+static bool debug_wanted(const char *module)
+{
+	const char *list = getenv("HIVEFS_DEBUG");
+	size_t n = strlen(module);
+
+	while (list && *list) {
+		size_t len = strcspn(list, ",");
+
+		if ((len == n && strncmp(list, module, n) == 0) ||
+			(len == 3 && strncmp(list, "all", 3) == 0))
+			return true;
+		list += len + (list[len] == ',');
+	}
+	return false;
+}
+
+void log_debug(const char *module, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	if (!debug_wanted(module))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "hivefs: %s: %s\n", module, text);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * log - the one way text leaves for a person: stderr, or a sink of the
+ * caller's.
+ *
+ * A message names its object first, in lower case, without a full stop:
+ *   chunk 3fa9c2…: digest differs (65536 bytes)
+ * It is logged once, where a foreign failure enters (libc, LMDB, libnbd, a bad
+ * document); everyone above passes the negative errno on untouched.
+ *
+ * Threads    any thread; log_set_sink() before threads start.
+ */
+#ifndef HIVEFS_LOG_H
+#define HIVEFS_LOG_H
+
+#include <stdbool.h>
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
+
+/* Logs an error and returns -err; %m in FMT is the text of ERR. */
+int fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Shown when $HIVEFS_DEBUG, a comma-separated list, holds MODULE or "all". */
+void log_debug(const char *module, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Messages above LEVEL are dropped. Default: LOG_LEVEL_INFO. */
+void log_set_level(enum log_level level);
+
+/* Where complete messages go, without a line end; NULL: back to stderr. */
+typedef void (*log_sink)(enum log_level level, const char *text);
+void log_set_sink(log_sink sink);
+
+#endif

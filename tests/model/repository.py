@@ -1,0 +1,960 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards the repository as a whole: a random walk over everything that can be
+done with it, compared step by step with plain copies of the disks. Processes
+run side by side and are killed with -9 at random moments; what was acknowledged
+must be there and equal, what was not must be there whole or not at all.
+
+  repository.py HIVEFS [--steps N] [--seed S] [--dir DIR] [--keep]
+
+A failure prints the seed and the step, and leaves everything where it was.
+The same seed makes the same choices; which moment a kill hits is up to the
+scheduler, so repeat a seed a few times to see a failure again.
+"""
+
+import argparse
+import collections
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.dont_write_bytecode = True
+
+# pylint: disable=wrong-import-position
+from content import PAGE, WINDOW, Disk, difference, difference_of_file
+from mounted import FRESH, Mount, usable
+from program import Failure, Program
+
+MIB = 1 << 20
+KILL = 0.12  # of the processes of steps that may kill
+POINTS_MAX = 24
+STEPS_A_REPOSITORY = 300
+
+
+class Machine:
+    NAMES = ("web", "db.main", "mail-2", "x")
+
+    def __init__(self, name, named_disks):
+        self.name = name
+        self.named_disks = named_disks  # or disk0, disk1, … by position
+        self.disks = []
+        self.points = []
+        self.seen = False  # by the repository
+
+    def in_order(self):
+        return sorted(self.points, key=lambda p: (p.time, p.alias))
+
+
+class Point:
+    def __init__(self, machine, alias, when, disks):
+        self.machine = machine
+        self.alias = alias
+        self.time = when
+        self.disks = disks  # name -> Content
+
+    def same_second(self):
+        return [p for p in self.machine.in_order() if p.time == self.time]
+
+    def mount_name(self, first=None):
+        """FIRST: as if it were the first of its second, or not."""
+        if first is None:
+            first = self.same_second()[0] is self
+        name = self.time.replace(":", "")
+        return name if first else f"{name}-{self.alias}"
+
+    def address(self, rng, disk=None, alone=True):
+        """Any of the ways to name it; ALONE: no other process makes points."""
+        machine = self.machine.name + (f"/{disk}" if disk else "")
+        ways = [f"{machine}@{self.alias}",
+                f"{machine}@{self.time}-{self.alias}",
+                f"{machine}@{self.time.replace(':', '')}-{self.alias[:5]}"]
+        if not disk:
+            ways.append(self.alias)
+        if alone:
+            back = self.machine.in_order()[::-1].index(self)
+            ways.append(f"{machine}@latest~{back}")
+            if back == 0:
+                ways.append(f"{machine}@latest")
+            if len(self.same_second()) == 1:
+                ways.append(f"{machine}@{self.time}")
+        return rng.choice(ways)
+
+    def __str__(self):
+        return f"{self.machine.name}@{self.time}-{self.alias}"
+
+
+# A job is one process: its arguments, and what must be true when it has ended.
+
+
+class Job:
+    def __init__(self, walk, rng, alone=True):
+        self.walk = walk
+        self.rng = rng
+        self.alone = alone
+
+    def changes(self):
+        return False
+
+    def ended(self, run):
+        if not run.killed:
+            run.expect(0)
+
+
+class Backup(Job):
+    def __init__(self, walk, rng, alone=True, machine=None):
+        super().__init__(walk, rng, alone)
+        self.machine = machine or rng.choice(walk.machines)
+        self.saved = {d.name: d.content.saved() for d in self.machine.disks}
+        self.args = ["backup", self.machine.name, "--json"]
+        for disk in self.machine.disks:
+            self.args.append(f"{disk.name}={disk.path}"
+                             if self.machine.named_disks else disk.path)
+        if rng.random() < 0.3:
+            self.args += ["--threads", str(rng.choice((1, 2, 5)))]
+
+    def changes(self):
+        return True
+
+    def ended(self, run):
+        self.machine.seen = True
+        if not run.killed:
+            run.expect(0)
+        summary = run.summary()
+        if summary is None:
+            self.walk.doubts.append(self)
+            return
+        point = Point(self.machine, summary["alias"], summary["time"],
+                      self.saved)
+        self.machine.points.append(point)
+        check_disks(point, summary)
+        data = sum(min(PAGE, c.size - i * PAGE)
+                   for c in self.saved.values() for i in c.pages)
+        if sum(d["data"] for d in summary["disks"]) != data:
+            raise Failure(f"{run}: holds {data} bytes of data: {summary}")
+
+    def matches(self, point, line):
+        return (self.machine is point.machine and
+                [(d["name"], d["size"]) for d in line["disks"]] ==
+                [(n, c.size) for n, c in self.saved.items()])
+
+
+class DryRun(Backup):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.args.append("--dry-run")
+
+    def changes(self):
+        return False
+
+    def ended(self, run):
+        Job.ended(self, run)
+
+
+class Remove(Job):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.points = walk.some_points(rng.choice((1, 1, 1, 2, 3)))
+        self.args = ["rm", "--json",
+                     *(p.address(rng, None, alone) for p in self.points)]
+        if not alone or any(set(m.points) <= set(self.points)
+                            for m in walk.machines if m.points):
+            self.args.append("--last")
+
+    def changes(self):
+        return True
+
+    def ended(self, run):
+        if not run.killed:
+            run.expect(0)
+        done = {line["alias"] for line in run.lines()
+                if line["type"] == "removed"}
+        if not run.killed and done != {p.alias for p in self.points}:
+            raise Failure(f"{run}: removed {done}")
+        for point in self.points:
+            if point.alias in done:
+                self.walk.removed(point)
+            else:
+                self.walk.maybe_removed.add(point)
+
+
+class Restore(Job):
+    """To a new file or directory, over a file with other bytes, to stdout."""
+
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.point = walk.some_points(1)[0]
+        self.disk = None
+        self.target = walk.path("restored")
+        self.options = []
+        ways = ["new", "over", "over", "stdout", "directory"]
+        self.way = rng.choice(ways)
+        if self.way != "directory":
+            self.disk = rng.choice(list(self.point.disks))
+        if self.way == "over":
+            self.fill()
+            self.options.append("--overwrite")
+        elif self.way == "stdout":
+            self.target = "-"
+        elif self.way == "directory" and (
+                len(self.point.disks) == 1 or rng.random() < 0.5):
+            os.mkdir(self.target)
+        self.args = ["restore", self.point.address(rng, self.disk, alone),
+                     self.target, *self.options]
+
+    def fill(self):
+        """With something else, or with what resembles it, or too long."""
+        want = self.point.disks[self.disk]
+        with open(self.target, "wb") as f:
+            kind = self.rng.randrange(3)
+            if kind == 0:
+                f.write(b"\xa5" * (want.size // 2 + 1))
+            elif kind == 1:
+                f.write(b"\x5a" * (want.size + 70000))
+            else:
+                other = self.rng.choice(self.walk.machines).disks[0].content
+                f.write(other.read(0, other.size))
+
+    def ended(self, run):
+        if run.killed:
+            if self.way == "stdout":
+                got = run.stdout()
+                found = difference(got, self.want().read(0, len(got)))
+                if found:
+                    raise Failure(f"{run}: {found}")
+                return
+            # what is called by the target's name is whole; the rest resumes
+            again = list(self.args)
+            again.append("--resume")
+            if "--overwrite" not in again:
+                again.append("--overwrite")
+            self.check_complete(run)
+            run = self.walk.program.run(*again)
+        run.expect(0)
+        if self.way == "stdout":
+            found = difference(run.stdout(),
+                               self.want().read(0, self.want().size))
+            if found:
+                raise Failure(f"{run}: {found}")
+            return
+        self.compare(run, self.paths())
+        if self.way == "directory":
+            shutil.rmtree(self.target)
+        else:
+            os.unlink(self.target)
+
+    def want(self):
+        return self.point.disks[self.disk]
+
+    def paths(self):
+        if self.way == "directory":
+            return {os.path.join(self.target, n + ".img"): c
+                    for n, c in self.point.disks.items()}
+        return {self.target: self.want()}
+
+    def check_complete(self, run):
+        if self.way == "over":
+            return  # it may be what was there before
+        self.compare(run, {p: c for p, c in self.paths().items()
+                           if os.path.exists(p)})
+
+    @staticmethod
+    def compare(run, paths):
+        for path, content in paths.items():
+            with open(path, "rb") as f:
+                found = difference_of_file(f.fileno(), content)
+            if found:
+                raise Failure(f"{run}: {path}: {found}")
+
+
+class Verify(Job):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.points = sum(len(m.points) for m in walk.machines)
+        self.args = ["verify", "--json"]
+        if rng.random() < 0.2:
+            self.args.append("--metadata")
+
+    def ended(self, run):
+        super().ended(run)
+        if run.killed or not self.alone:
+            return
+        if run.summary()["points"] != self.points:
+            raise Failure(f"{run}: not {self.points} points: {run.summary()}")
+
+
+class Diff(Job):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        a = walk.some_points(1)[0]
+        b = rng.choice(a.machine.points)
+        if rng.random() < 0.2:
+            b = walk.some_points(1)[0]
+        disk_a = rng.choice(list(a.disks))
+        disk_b = disk_a if disk_a in b.disks and rng.random() < 0.9 \
+            else rng.choice(list(b.disks))
+        self.a, self.b = a.disks[disk_a], b.disks[disk_b]
+        self.args = ["diff", "--json", a.address(rng, disk_a, alone),
+                     b.address(rng, disk_b, alone)]
+
+    def ended(self, run):
+        super().ended(run)
+        if run.killed:
+            return
+        a, b = self.a, self.b
+        end, last = max(a.size, b.size), 0
+        differ = a.pages_that_differ(b)
+        for e in run.lines():
+            if e["type"] != "extent":
+                continue
+            off, length = e["offset"], e["length"]
+            if off < last or length <= 0 or off + length > end:
+                raise Failure(f"{run}: {e}: out of order or range")
+            last = off + length
+            if e["kind"] == "zero" and any(b.read(off, length)):
+                raise Failure(f"{run}: {e}: no zeroes")
+            for window in range(off // WINDOW, (last - 1) // WINDOW + 1):
+                if a.same_window(b, window):
+                    raise Failure(f"{run}: {e}: the window is equal")
+            differ = {i for i in differ
+                      if not off <= i * PAGE < min(last, end)}
+        # what only the longer one has must be listed, whatever is in it
+        if a.size != b.size and last != end:
+            raise Failure(f"{run}: the longer disk's end is not listed")
+        if differ:
+            raise Failure(f"{run}: not listed: pages {sorted(differ)[:20]}")
+
+
+class Show(Job):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.point = walk.some_points(1)[0]
+        self.args = ["show", "--json", self.point.address(rng, None, alone)]
+
+    def ended(self, run):
+        super().ended(run)
+        if run.killed:
+            return
+        lines = [o for o in run.lines() if "alias" in o]
+        if not lines or lines[0]["alias"] != self.point.alias:
+            raise Failure(f"{run}: is not {self.point}: {lines}")
+
+
+class Status(Job):
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.points = sum(len(m.points) for m in walk.machines)
+        self.args = ["status", "--json"]
+
+    def ended(self, run):
+        super().ended(run)
+        if run.killed or not self.alone:
+            return
+        if run.summary()["points"] != self.points:
+            raise Failure(f"{run}: not {self.points} points: {run.summary()}")
+
+
+class Listing(Job):
+    """Beside others: what nobody touches is listed."""
+
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        self.args = ["points", "--json"]
+        self.before = {p for m in walk.machines for p in m.points}
+
+    def ended(self, run):
+        super().ended(run)
+        if run.killed:
+            return
+        listed = {o["alias"] for o in run.lines() if o["type"] == "point"}
+        for point in self.before:
+            if point.alias not in listed and point in point.machine.points \
+                    and point not in self.walk.maybe_removed:
+                raise Failure(f"{run}: {point} is missing")
+
+
+def check_disks(point, line):
+    got = [(d["name"], d["size"]) for d in line["disks"]]
+    want = [(n, c.size) for n, c in point.disks.items()]
+    if got != want or line["machine"] != point.machine.name:
+        raise Failure(f"{point}: has disks {want}, not {got}")
+
+
+class Walk:
+    def __init__(self, arguments, work):
+        self.arguments = arguments
+        self.work = work
+        self.log = open(os.path.join(work, "steps.log"), "w", buffering=1)
+        self.repo = os.path.join(work, "repo")
+        self.program = Program(arguments.hivefs, self.repo,
+                               os.path.join(work, "output"))
+        self.mount = None
+        if usable():
+            self.mount = Mount(self.program, os.path.join(work, "mnt"),
+                               ("-o", "cache=16M"))
+        self.counts = collections.Counter()
+        self.n_paths = 0
+        self.step = 0
+        self.rng = random.Random(arguments.seed)
+        self.reset()
+
+    def reset(self):
+        self.machines = []
+        self.doubts = []  # backups that were killed before they said anything
+        self.limbo = []  # … of which the index knows nothing
+        self.maybe_removed = set()
+        self.limbo_removed = set()
+        self.leaving = set()  # of running processes
+        self.gone = set()  # aliases of points that were removed
+
+    def note(self, text):
+        self.log.write(f"{self.step:5d} {text}\n")
+
+    def path(self, kind):
+        self.n_paths += 1
+        return os.path.join(self.work, f"{kind}-{self.n_paths}")
+
+    def points(self):
+        return [p for m in self.machines for p in m.points]
+
+    def some_points(self, n):
+        points = self.points()
+        return self.rng.sample(points, min(n, len(points)))
+
+    def removed(self, point):
+        point.machine.points.remove(point)
+        self.gone.add(point.alias)
+
+    # disks
+
+    def size(self):
+        r = self.rng
+        largest = r.choices((256 << 10, 2 * MIB, 12 * MIB, 64 * MIB),
+                            (12, 5, 2, 1))[0]
+        return max(1, r.choice((1, r.randrange(largest // 512 + 1),
+                                largest // 512))) * 512
+
+    def add_disk(self, machine):
+        names = ["root", "data.2", "swap_1", "D"] if machine.named_disks \
+            else [f"disk{len(machine.disks)}"]
+        taken = {d.name for d in machine.disks}
+        name = self.rng.choice([n for n in names if n not in taken])
+        disk = Disk(name, self.path(f"source-{machine.name}"), self.size())
+        machine.disks.append(disk)
+        size = disk.content.size
+        if size <= 2 * MIB and self.rng.random() < 0.5:
+            disk.write(0, disk.some_bytes(self.rng, min(size, 300000)))
+
+    def add_machine(self):
+        machine = Machine(Machine.NAMES[len(self.machines)],
+                          self.rng.random() < 0.5)
+        self.machines.append(machine)
+        for _ in range(self.rng.choice((1, 1, 2, 3))):
+            self.add_disk(machine)
+
+    def change(self, machine):
+        r = self.rng
+        disks = [d for m in self.machines for d in m.disks]
+        for _ in range(r.choice((0, 1, 1, 2, 4))):
+            disk = r.choice(machine.disks)
+            self.note(f"{machine.name}/{disk.name}: "
+                      f"{disk.change(r, disks)}")
+        if r.random() < 0.06:
+            disk = r.choice(machine.disks)
+            disk.resize(self.size() if r.random() < 0.5 else
+                        max(512, disk.content.size +
+                            r.choice((-512, 512, 4096, -4096, MIB))))
+            self.note(f"{machine.name}/{disk.name}: resized to "
+                      f"{disk.content.size}")
+        if r.random() < 0.04 and len(machine.disks) < 3:
+            self.add_disk(machine)
+        elif r.random() < 0.04 and len(machine.disks) > 1:
+            disk = machine.disks.pop()
+            self.note(f"{machine.name}/{disk.name}: gone")
+            disk.remove()
+
+    # comparing everything
+
+    def settle(self):
+        """The listing is what it should be; what was in doubt is decided."""
+        run = self.program.run("points", "--json")
+        lines = run.lines()
+        listed = {}
+        for line in lines:
+            if line["type"] == "point":
+                listed[line["alias"]] = line
+        for machine in self.machines:
+            for point in list(machine.points):
+                line = listed.pop(point.alias, None)
+                if line:
+                    if line["time"] != point.time:
+                        raise Failure(f"{run}: {point}: {line['time']}")
+                    check_disks(point, line)
+                elif point in self.maybe_removed:
+                    self.removed(point)
+                else:
+                    raise Failure(f"{run}: {point} is missing")
+        self.limbo_removed |= {p for p in self.maybe_removed
+                               if p in p.machine.points}
+        self.maybe_removed.clear()
+        for line in listed.values():
+            self.adopt(run, line)
+        self.limbo += self.doubts
+        self.doubts = []
+        self.check_order(run, lines)
+
+    def check_order(self, run, lines):
+        order = collections.defaultdict(list)
+        for line in lines:
+            if line["type"] == "point":
+                order[line["machine"]].append(line["alias"])
+        for machine in self.machines:
+            if order[machine.name] != [p.alias for p in machine.in_order()]:
+                raise Failure(f"{run}: {machine.name}: not in order")
+        if run.summary()["points"] != len(self.points()):
+            raise Failure(f"{run}: its summary counts "
+                          f"{run.summary()['points']} points")
+
+    def adopt(self, run, line):
+        """A point of a backup that was killed: whole, or it must not be."""
+        if line["alias"] in self.gone:
+            raise Failure(f"{run}: {line['address']} was removed before")
+        why = []
+        for doubt in self.doubts:
+            point = Point(doubt.machine, line["alias"], line["time"],
+                          doubt.saved)
+            if line["machine"] != doubt.machine.name or \
+                    not doubt.matches(point, line):
+                continue
+            doubt.machine.points.append(point)
+            try:
+                self.restore_whole(point)
+            except Failure as f:
+                doubt.machine.points.remove(point)
+                why.append(str(f))
+                continue
+            self.doubts.remove(doubt)
+            self.counts["adopted"] += 1
+            self.note(f"adopted {point}")
+            return
+        raise Failure(f"{run}: {line['address']} ({line['alias']}) was never "
+                      f"acknowledged and is no killed backup's: {why}")
+
+    def restore_whole(self, point):
+        for disk, want in point.disks.items():
+            target = self.path("whole")
+            run = self.program.run(
+                "restore", f"{point.machine.name}/{disk}@{point.alias}",
+                target)
+            Restore.compare(run, {target: want})
+            os.unlink(target)
+
+    def everything(self):
+        """Every byte of every point, past all caches; then verify."""
+        if self.mount:
+            fresh = Mount(self.program, os.path.join(self.work, "fresh"))
+            try:
+                fresh.up()
+                for point in self.points():
+                    fresh.whole(point)
+                fresh.down()
+            finally:
+                fresh.clean_up()
+        else:
+            for point in self.points():
+                self.restore_whole(point)
+        self.one(Verify)
+        self.counts["whole checks"] += 1
+
+    # steps
+
+    def kill_after(self, job, likely):
+        if self.rng.random() >= likely:
+            return None
+        return self.rng.random() * 1.2 * self.program.typical[job.args[0]]
+
+    def do(self, jobs, kill=KILL):
+        after = [self.kill_after(job, kill) for job in jobs]
+        for job, seconds in zip(jobs, after):
+            self.note(" ".join(job.args) +
+                      (f" (kill after {seconds:.4f} s)" if seconds else ""))
+        self.leaving = {p for job in jobs if isinstance(job, Remove)
+                        for p in job.points}
+        read = self.mount and self.rng.random() < 0.3
+        runs = self.program.together([job.args for job in jobs], after,
+                                     self.read_some if read else None)
+        self.leaving = set()
+        failure = None
+        for job, run in zip(jobs, runs):
+            self.counts[run.args[0]] += 1
+            if run.killed:
+                self.counts["killed"] += 1
+                self.counts[f"killed {run.args[0]}"] += 1
+            try:
+                job.ended(run)
+            except Failure as f:
+                failure = failure or f
+        if failure:
+            raise failure
+        killed = any(run.killed for run in runs)
+        if killed or any(job.changes() for job in jobs):
+            self.settle()
+        if killed and self.rng.random() < 0.4:
+            self.everything()
+        elif killed:
+            self.one(Verify)
+
+    def one(self, kind):
+        job = kind(self, self.rng)
+        run = self.program.run(*job.args)
+        job.ended(run)
+
+    def backup(self):
+        machine = self.rng.choice(self.machines)
+        self.change(machine)
+        self.do([Backup(self, self.rng, True, machine)])
+
+    def two_backups(self):
+        machine = self.rng.choice(self.machines)
+        other = machine if self.rng.random() < 0.5 else \
+            self.rng.choice(self.machines)
+        for m in {machine, other}:
+            self.change(m)
+        self.do([Backup(self, self.rng, False, machine),
+                 Backup(self, self.rng, False, other)])
+
+    def together(self):
+        """Two or three of any kind at once."""
+        kinds = [Backup, Backup, Verify, Restore, Diff, Listing, Status,
+                 DryRun, Show]
+        jobs = [kind(self, self.rng, False)
+                for kind in self.rng.choices(kinds, k=2)]
+        if self.rng.random() < 0.4 and len(self.points()) > 3:
+            jobs += self.remove_beside(jobs)
+        self.do(jobs)
+
+    def remove_beside(self, jobs):
+        job = Remove(self, self.rng, False)
+        if any(p.alias in " ".join(j.args) for j in jobs for p in job.points):
+            return []  # what another reads
+        return [job]
+
+    def remove(self):
+        if len(self.points()) > 2:
+            self.do([Remove(self, self.rng)])
+
+    def job(self, kind):
+        self.do([kind(self, self.rng)])
+
+    def read_some(self):
+        points = [p for p in self.points() if p not in self.leaving]
+        if not points:
+            return
+        for _ in range(self.rng.randrange(1, 4)):
+            point = self.rng.choice(points)
+            disk = self.rng.choice(list(point.disks))
+            if self.rng.random() < 0.2:
+                self.mount.extents(point, disk)
+            else:
+                self.mount.read(self.rng, point, disk)
+        self.read_removed()
+        self.counts["mount reads"] += 1
+
+    def read_removed(self):
+        """A file that is open while its point is removed: its bytes, or ESTALE."""
+        removed = [k for k in self.mount.open_files
+                   if k[0] not in k[0].machine.points]
+        for key in removed:
+            point, disk, direct = key
+            fd = self.mount.open_files[key]
+            if not direct:
+                try:
+                    got = os.pread(fd, 65536, 0)
+                    found = difference(got, point.disks[disk].read(0, 65536))
+                    if found:
+                        raise Failure(f"mount: removed {point}/{disk}: {found}")
+                except OSError as e:
+                    self.note(f"removed {point}: {e}")
+            os.close(fd)
+            del self.mount.open_files[key]
+
+    def read_mount(self):
+        if self.mount:
+            self.note("read the mount")
+            self.read_some()
+
+    def list_mount(self):
+        """Names in the mount, as soon as the kernel asks for them again."""
+        if not self.mount:
+            return
+        self.note("list the mount")
+        end = time.monotonic() + FRESH
+        while True:
+            found = self.mount_differs()
+            if not found:
+                break
+            if time.monotonic() > end:
+                raise Failure(found)
+            time.sleep(0.05)
+        self.counts["mount listings"] += 1
+
+    def mount_differs(self):
+        got = set(os.listdir(self.mount.path)) - {".hivefs"}
+        least = {m.name for m in self.machines if m.points}
+        most = {m.name for m in self.machines if m.seen}
+        if not least <= got <= most:
+            return f"mount: lists {got}, not {least}"
+        for machine in self.machines:
+            if not machine.points:
+                continue
+            path = os.path.join(self.mount.path, machine.name)
+            points = machine.in_order()
+            got = sorted(os.listdir(path))
+            want = sorted([p.mount_name() for p in points] + ["latest"])
+            if got != want:
+                return f"mount: {path}: {got}, not {want}"
+            latest = os.readlink(os.path.join(path, "latest"))
+            if latest != points[-1].mount_name():
+                return f"mount: {path}/latest: {latest}, not {points[-1]}"
+            point = self.rng.choice(points)
+            got = self.mount.entries(point)
+            want = sorted(["point.json", "ro"] +
+                          [d + ".img" for d in point.disks])
+            if got != want:
+                return f"mount: {point}: {got}, not {want}"
+        return None
+
+    def remount(self):
+        if not self.mount:
+            return
+        self.note("remount")
+        self.mount.down()
+        self.mount.up()
+        self.counts["remounts"] += 1
+
+    def kill_mount(self):
+        """While it is read from: no wrong bytes on the way down."""
+        if not self.mount or not self.points():
+            return
+        after = self.rng.random() * 0.03
+        self.note(f"kill the mount after {after:.4f} s")
+        failures = []
+
+        def reader():
+            try:
+                while True:
+                    self.read_some()
+            except OSError:
+                pass  # the daemon is gone: an error, but no wrong bytes
+            except Failure as f:
+                failures.append(f)
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        time.sleep(after)
+        self.mount.process.send_signal(signal.SIGKILL)
+        thread.join()
+        self.mount.kill()
+        if failures:
+            raise failures[0]
+        self.counts["killed"] += 1
+        self.counts["killed mount"] += 1
+        self.mount.up()
+        self.settle()
+        self.one(Verify)
+
+    def repair(self):
+        if self.mount:
+            run = self.program.run("repair", "--index", expect=(11,))
+            self.mount.down()
+        gone = self.rng.random() < 0.3
+        if gone:
+            self.note("the index is deleted")
+            shutil.rmtree(os.path.join(self.repo, "index"))
+            run = self.program.start("points")
+            if run.wait() == 0 or "repair --index" not in run.stderr():
+                raise Failure(f"{run}: opens without an index, or does not "
+                              f"say what to do: {run.stderr()}")
+            self.counts["indices deleted"] += 1
+        after = [None]
+        if self.rng.random() < 0.5:
+            after = [self.rng.random() * 1.2 * self.program.typical["repair"]]
+        self.note(f"repair --index {after}")
+        run, = self.program.together([["repair", "--index"]], after)
+        self.counts["repair"] += 1
+        if run.killed:
+            self.counts["killed"] += 1
+            self.counts["killed repair"] += 1
+            if not gone:
+                self.program.run("points")
+            self.note("repair --index again")
+            run = self.program.run("repair", "--index")
+        run.expect(0)
+        # a record that was written and never acknowledged may count now
+        self.doubts, self.limbo = self.limbo, []
+        self.maybe_removed = {p for p in self.limbo_removed
+                              if p in p.machine.points}
+        self.limbo_removed = set()
+        self.settle()
+        self.everything()
+        if self.mount:
+            self.mount.up()
+
+    def new_repository(self):
+        """The end of one and the beginning of the next."""
+        if self.machines:
+            self.finish()
+            for disk in [d for m in self.machines for d in m.disks]:
+                disk.remove()
+            shutil.rmtree(self.repo)
+        self.reset()
+        self.note("init")
+        while self.rng.random() < 0.5:
+            run, = self.program.together(
+                [["init"]],
+                [self.rng.random() * 1.2 * self.program.typical["init"]])
+            if not run.killed:
+                run.expect(0)
+                break
+            self.counts["killed"] += 1
+            self.counts["killed init"] += 1
+        if self.program.start("status").wait() != 0:
+            self.program.run("init")
+        self.program.run("init", expect=(1,))
+        self.counts["repositories"] += 1
+        for _ in range(self.rng.choice((2, 3, 4))):
+            self.add_machine()
+        for machine in self.machines:
+            self.do([Backup(self, self.rng, True, machine)], 0)
+        if self.mount:
+            self.mount.up()
+
+    def finish(self):
+        self.note("finish")
+        self.settle()
+        self.list_mount()
+        if self.mount:
+            self.mount.down()
+        self.everything()
+
+    STEPS = (
+        (24, "backup"), (10, "two_backups"), (16, "together"), (9, "remove"),
+        (3, Verify), (14, Restore), (9, Diff), (3, Show), (2, Status),
+        (1, DryRun), (12, "read_mount"), (4, "list_mount"), (2, "remount"),
+        (2, "kill_mount"), (1.5, "repair"),
+    )
+
+    def run(self):
+        weights = [w for w, _ in self.STEPS]
+        left = 0
+        for self.step in range(1, self.arguments.steps + 1):
+            # of its own: what an earlier step came to does not change it
+            self.rng = random.Random(f"{self.arguments.seed}/{self.step}")
+            if left == 0:
+                self.new_repository()
+                left = STEPS_A_REPOSITORY
+            left -= 1
+            what = self.rng.choices([s for _, s in self.STEPS], weights)[0]
+            if len(self.points()) > POINTS_MAX:
+                what = "remove"
+            elif len(self.points()) < 3:
+                what = "backup"
+            if isinstance(what, str):
+                getattr(self, what)()
+            else:
+                self.job(what)
+        self.finish()
+
+    def clean_up(self):
+        for run in self.program.recent:
+            if run.process.poll() is None:
+                run.process.kill()
+                run.process.wait()
+        if self.mount:
+            self.mount.clean_up()
+        self.log.close()
+
+    def evidence(self):
+        """What the disks of the points should have been."""
+        expected = os.path.join(self.work, "expected")
+        os.makedirs(expected, exist_ok=True)
+        for point in self.points():
+            for disk, content in point.disks.items():
+                content.dump(os.path.join(
+                    expected, f"{point.machine.name}-{point.alias}-{disk}"))
+
+
+def roomy(path):
+    try:
+        fs = os.statvfs(path)
+    except OSError:
+        return False
+    return os.access(path, os.W_OK) and fs.f_bavail * fs.f_frsize > 2 << 30
+
+
+def work_directory(given):
+    """In memory if there is enough of it: syncs cost nothing there."""
+    if not given and roomy("/dev/shm"):
+        given = "/dev/shm"
+    return tempfile.mkdtemp(prefix="hivefs-model.", dir=given)
+
+
+def stop(number, _frame):
+    raise SystemExit(128 + number)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("hivefs")
+    parser.add_argument("--steps", type=int,
+                        default=int(os.environ.get("MODEL_STEPS", "1500")))
+    parser.add_argument("--seed", type=int,
+                        default=int(os.environ.get("MODEL_SEED",
+                                                   time.time_ns() % 10**9)))
+    parser.add_argument("--dir", help="work in here, not in memory")
+    parser.add_argument("--keep", action="store_true",
+                        help="leave everything there at the end")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse()
+    arguments.hivefs = os.path.abspath(arguments.hivefs)
+    signal.signal(signal.SIGTERM, stop)
+    work = work_directory(arguments.dir)
+    walk = Walk(arguments, work)
+    print(f"seed {arguments.seed}, {arguments.steps} steps, in {work}",
+          flush=True)
+    if not walk.mount:
+        print("no /dev/fuse: without a mount", flush=True)
+    begun = time.monotonic()
+    failed = True
+    try:
+        walk.run()
+        failed = False
+    except (Failure, OSError, subprocess.SubprocessError) as failure:
+        print(f"FAILED at step {walk.step}: {failure}\n"
+              f"again: {sys.argv[0]} {arguments.hivefs} --seed "
+              f"{arguments.seed} --steps {walk.step}\n"
+              f"left: {work} (steps.log, output/, expected/, repo/)")
+        if not isinstance(failure, Failure):
+            raise
+    finally:
+        walk.clean_up()
+        if failed:
+            walk.evidence()
+        elif not arguments.keep:
+            shutil.rmtree(work)
+        print(f"{time.monotonic() - begun:.0f} s; " + ", ".join(
+            f"{name} {n}" for name, n in sorted(walk.counts.items())))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

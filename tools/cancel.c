@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/cancel.h"
+
+#include <signal.h>
+#include <stddef.h>
+
+_Atomic bool cancelled;
+static _Atomic int which;
+
+static void on_signal(int sig)
+{
+	atomic_store(&which, sig);
+	atomic_store(&cancelled, true);
+}
+
+void cancel_catch(void)
+{
+	struct sigaction stop = {
+		.sa_handler = on_signal,
+		.sa_flags = SA_RESTART | (int)SA_RESETHAND,
+	};
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+int cancel_signal(void)
+{
+	return atomic_load(&which);
+}

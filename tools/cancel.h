@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cancel - SIGINT and SIGTERM ask long work to stop in good order; a second
+ * one kills, as does any for work that never asked to be asked.
+ */
+#ifndef HIVEFS_CANCEL_H
+#define HIVEFS_CANCEL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* True once a signal came; work looks at it and returns -ECANCELED. */
+extern _Atomic bool cancelled;
+
+/*
+ * From here on, signals set the flag. A result that nobody reads any more
+ * (SIGPIPE) is an error like others: it must not kill a backup.
+ */
+void cancel_catch(void);
+
+/* The signal that came, 0 if none did. */
+int cancel_signal(void);
+
+#endif

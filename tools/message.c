@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/message.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/exit.h"
+#include "src/log.h"
+#include "tools/json.h"
+#include "tools/progress.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char *first_error; /* lock */
+
+static void text_sink(enum log_level level, const char *text)
+{
+	static const char *const prefix[] = {
+		[LOG_LEVEL_ERROR] = "hivefs: ",
+		[LOG_LEVEL_WARN] = "hivefs: warning: ",
+		[LOG_LEVEL_INFO] = "hivefs: ",
+		[LOG_LEVEL_DEBUG] = "hivefs: debug: ",
+	};
+
+	progress_hide();
+	fprintf(stderr, "%s%s\n", prefix[level], text);
+	progress_unhide();
+}
+
+static void json_sink(enum log_level level, const char *text)
+{
+	static const char *const names[] = {
+		[LOG_LEVEL_ERROR] = "error",
+		[LOG_LEVEL_WARN] = "warning",
+		[LOG_LEVEL_INFO] = "info",
+		[LOG_LEVEL_DEBUG] = "debug",
+	};
+
+	pthread_mutex_lock(&lock);
+	if (level == LOG_LEVEL_ERROR && !first_error)
+		first_error = strdup(text);
+	else
+		json_line(stderr,
+			json_pack("{s:s, s:s, s:o}", "type", "message", "level",
+				names[level], "message", json_text(text)));
+	pthread_mutex_unlock(&lock);
+}
+
+void message_begin(bool json)
+{
+	log_set_sink(json ? json_sink : text_sink);
+}
+
+void message_end(int code)
+{
+	if (first_error && code != EXIT_OK)
+		json_line(stderr,
+			json_pack("{s:s, s:i, s:o}", "type", "error", "code",
+				code, "message", json_text(first_error)));
+	else if (first_error)
+		json_line(stderr,
+			json_pack("{s:s, s:s, s:o}", "type", "message", "level",
+				"error", "message", json_text(first_error)));
+	free(first_error);
+	first_error = NULL;
+	log_set_sink(NULL);
+}

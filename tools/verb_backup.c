@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "repo/ingest.h"
+#include "repo/machine.h"
+#include "src/exit.h"
+#include "src/log.h"
+#include "src/source.h"
+#include "src/text.h"
+#include "tools/cancel.h"
+#include "tools/clock.h"
+#include "tools/json.h"
+#include "tools/lost.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/verb.h"
+
+struct options {
+	const char *format;
+	bool in_use, skip_errors, dry_run, outside_backing;
+	unsigned threads;
+};
+
+static const struct cli_option options[] = {
+	{ "format", 0, CLI_TEXT, offsetof(struct options, format),
+		.arg = "FORMAT", .words = "raw qcow2 vmdk vhd vhdx vdi",
+		.help = "of all image files named, raw, qcow2, vmdk, vhd, vhdx "
+			"or vdi; otherwise their names tell, never what is in "
+			"them" },
+	{ "in-use", 0, CLI_FLAG, offsetof(struct options, in_use),
+		.help = "also read a source that something has open; the point "
+			"is marked as inconsistent (exit code 3)" },
+	{ "skip-errors", 0, CLI_FLAG, offsetof(struct options, skip_errors),
+		.help = "record what a dying disk cannot give as lost ranges, "
+			"and list them (exit code 3)" },
+	{ "outside-backing", 0, CLI_FLAG,
+		offsetof(struct options, outside_backing),
+		.help = "follow backing files that lie outside their image's "
+			"directory" },
+	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
+		.arg = "N", .min = 1, .max = 256,
+		.help = "default: as fits this host" },
+	{ "dry-run", 0, CLI_FLAG, offsetof(struct options, dry_run),
+		.help = "read and compare, store nothing, and say what would "
+			"be stored" },
+	{ 0 },
+};
+
+struct backup {
+	struct cli *cli;
+	const struct options *options;
+	struct repo *repo;
+	struct ingest_disk *disks; /* n of them; names and sources owned */
+	size_t n;
+	bool in_use;
+	double seconds;
+};
+
+/*
+ * Splits [DISK=]SOURCE. A file may have a '=' in its name: if there is one of
+ * the whole name, that is meant, and a path or URI in front of '=' is no disk.
+ */
+static int split(const struct backup *b, size_t i, const char *text,
+	char **ret_name, const char **ret_source)
+{
+	size_t len = strcspn(text, "=");
+	char *name;
+
+	if (!text[len] || memchr(text, '/', len) || access(text, F_OK) == 0) {
+		if (asprintf(&name, "disk%zu", i) < 0)
+			return fail(ENOMEM, "%s: %m", text);
+		*ret_name = name;
+		*ret_source = text;
+		return 0;
+	}
+	name = strndup(text, len);
+	if (!name)
+		return fail(ENOMEM, "%s: %m", text);
+	if (!disk_name_ok(name)) {
+		int r = cli_usage(b->cli,
+			"'%s': not a disk's name (letters, digits, dot, dash, "
+			"underscore; not ro, files or point)",
+			name);
+
+		free(name);
+		return r;
+	}
+	*ret_name = name;
+	*ret_source = text + len + 1;
+	return 0;
+}
+
+static int parse_disks(struct backup *b)
+{
+	const struct cli *c = b->cli;
+
+	if (!machine_name_ok(c->operands[0]))
+		return cli_usage(c,
+			"'%s': not a machine's name (letters, digits, dot, "
+			"dash, underscore; not clones or latest)",
+			c->operands[0]);
+	b->disks = calloc(c->n, sizeof(*b->disks));
+	if (!b->disks)
+		return fail(ENOMEM, "%s: %m", c->operands[0]);
+	for (size_t i = 0; i + 1 < c->n; i++) {
+		struct ingest_disk *d = &b->disks[i];
+		char *name = NULL;
+		int r = split(b, i, c->operands[i + 1], &name, &d->source_name);
+
+		if (r != 0)
+			return r;
+		d->name = name;
+		b->n++;
+		if (!*d->source_name)
+			return cli_usage(c, "'%s': its source is missing",
+				c->operands[i + 1]);
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(b->disks[j].name, name) == 0)
+				return cli_usage(c,
+					"'%s': two disks have this name", name);
+	}
+	return 0;
+}
+
+static int open_sources(struct backup *b)
+{
+	const struct source_options o = {
+		.format = b->options->format,
+		.in_use = b->options->in_use,
+		.outside_backing = b->options->outside_backing,
+	};
+
+	for (size_t i = 0; i < b->n; i++) {
+		struct ingest_disk *d = &b->disks[i];
+		bool in_use = false;
+		int r = source_open(d->source_name, &o, &d->source, &in_use);
+
+		if (r < 0)
+			return r;
+		b->in_use = b->in_use || in_use;
+	}
+	return 0;
+}
+
+static void backup_fini(struct backup *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		if (b->disks[i].source)
+			blk_close(b->disks[i].source);
+		free((void *)(uintptr_t)b->disks[i].name);
+	}
+	free(b->disks);
+}
+
+static int ingest_all(struct backup *b, struct point *ret)
+{
+	struct ingest_progress progress = { 0 };
+	const struct ingest job = {
+		.repo = b->repo,
+		.machine = b->cli->operands[0],
+		.disks = b->disks,
+		.n_disks = b->n,
+		.n_threads = b->options->threads,
+		.consistency = b->in_use ? CONSISTENCY_NONE : CONSISTENCY_CRASH,
+		.skip_errors = b->options->skip_errors,
+		.dry_run = b->options->dry_run,
+		.progress = &progress,
+		.cancel = &cancelled,
+	};
+	double begun = clock_seconds();
+	int r;
+
+	progress_begin(b->cli, job.machine, &progress.done, &progress.total);
+	r = ingest(&job, ret);
+	progress_end();
+	b->seconds = clock_seconds() - begun;
+	return r;
+}
+
+static struct disk_stats sum(const struct point *p, uint64_t *ret_size)
+{
+	struct disk_stats t = { 0 };
+
+	*ret_size = 0;
+	for (size_t i = 0; i < p->disks.n; i++) {
+		const struct disk_stats *s = &p->disks.v[i].stats;
+
+		*ret_size += p->disks.v[i].size;
+		t.read += s->read;
+		t.data += s->data;
+		t.fresh += s->fresh;
+		t.stored += s->stored;
+		t.changed += s->changed;
+		t.lost += s->lost;
+	}
+	return t;
+}
+
+static uint64_t deduplicated(const struct disk_stats *s)
+{
+	return s->data > s->fresh ? s->data - s->fresh : 0;
+}
+
+static uint64_t rate(const struct backup *b, uint64_t bytes)
+{
+	return b->seconds > 0 ? (uint64_t)((double)bytes / b->seconds) : 0;
+}
+
+static void print_json(const struct backup *b, const struct point *p)
+{
+	uint64_t size;
+	struct disk_stats t = sum(p, &size);
+	json_t *o = json_point(b->repo, p);
+
+	json_object_set_new(o, "type", json_string("summary"));
+	json_object_set_new(o, "verb", json_string("backup"));
+	json_object_set_new(o, "dry_run", json_boolean(b->options->dry_run));
+	json_object_set_new(o, "size", json_bytes(size));
+	json_object_set_new(o, "read", json_bytes(t.read));
+	json_object_set_new(o, "new", json_bytes(t.fresh));
+	json_object_set_new(o, "stored", json_bytes(t.stored));
+	json_object_set_new(o, "deduplicated", json_bytes(deduplicated(&t)));
+	json_object_set_new(o, "changed", json_bytes(t.changed));
+	json_object_set_new(o, "lost", json_bytes(t.lost));
+	json_object_set_new(o, "seconds", json_real(b->seconds));
+	json_object_set_new(o, "rate", json_bytes(rate(b, t.read)));
+	json_line(stdout, o);
+}
+
+static void add_row(struct table *t, const char *name, uint64_t size,
+	const struct disk_stats *s)
+{
+	table_add(t, "%s", name);
+	table_add_size(t, size);
+	table_add_size(t, s->read);
+	table_add_size(t, s->fresh);
+	table_add_size(t, s->stored);
+	table_add_size(t, deduplicated(s));
+	table_add_size(t, s->changed);
+}
+
+static void print_text(const struct backup *b, const struct point *p)
+{
+	static const char *const heads[] = { "DISK", ">SIZE", ">READ", ">NEW",
+		">STORED", ">DEDUPLICATED", ">CHANGED", NULL };
+	scoped(freep) char *address = cli_address(b->repo, p);
+	struct table t = { .heads = heads };
+	char alias[ALIAS_LEN + 1], r[16];
+	uint64_t size;
+	struct disk_stats all = sum(p, &size);
+
+	if (b->options->dry_run)
+		printf("%s: dry run, nothing was stored\n", p->machine);
+	else
+		printf("%s: new point, alias %s\n", address,
+			point_alias(&p->id, alias));
+	for (size_t i = 0; i < p->disks.n; i++)
+		add_row(&t, p->disks.v[i].name, p->disks.v[i].size,
+			&p->disks.v[i].stats);
+	if (p->disks.n > 1)
+		add_row(&t, "all", size, &all);
+	table_print(&t, 2);
+	printf("  %.1f s, %s/s\n", b->seconds, size_text(rate(b, all.read), r));
+}
+
+/* The warnings, and the exit code they make. */
+static int judge(const struct backup *b, const struct point *p)
+{
+	struct lost_ranges lost = { 0 };
+	int r = EXIT_OK;
+
+	if (lost_bytes(p)) {
+		char n[16];
+
+		/* of a dry run, the maps that tell where are not stored */
+		for (size_t i = 0; i < p->disks.n && r == 0; i++)
+			if (!b->options->dry_run)
+				r = lost_find(b->repo, &p->disks.v[i], &lost);
+		lost_print(&lost, b->cli->json ? stdout : stderr, b->cli->json);
+		vec_fini(&lost);
+		if (r < 0)
+			return r;
+		log_warn("%s: %s could not be read", p->machine,
+			size_text(lost_bytes(p), n));
+		r = EXIT_WARNINGS;
+	}
+	if (p->consistency == CONSISTENCY_NONE) {
+		log_warn("%s: a source was in use: the point mixes states of "
+			 "different instants",
+			p->machine);
+		r = EXIT_WARNINGS;
+	}
+	return r;
+}
+
+static int backup(struct backup *b)
+{
+	struct point p = { 0 };
+	int r = parse_disks(b);
+
+	if (r == 0)
+		r = cli_open(b->cli, b->options->dry_run ? STORE_READ_ONLY : 0,
+			&b->repo);
+	if (r == 0)
+		r = open_sources(b);
+	if (r != 0)
+		return r;
+	cancel_catch();
+	r = ingest_all(b, &p);
+	if (r < 0)
+		return r;
+	r = judge(b, &p);
+	if (b->cli->json)
+		print_json(b, &p);
+	else if (!b->cli->quiet)
+		print_text(b, &p);
+	point_fini(&p);
+	return r;
+}
+
+static int run(struct cli *c)
+{
+	struct backup b = { .cli = c, .options = c->options };
+	int r = backup(&b);
+
+	backup_fini(&b);
+	if (b.repo)
+		repo_close(b.repo);
+	return r;
+}
+
+const struct verb verb_backup = {
+	.name = "backup",
+	.operands = "MACHINE [DISK=]SOURCE...",
+	.complete = "machine file",
+	.min = 2,
+	.max = 1000,
+	.summary = "Make a recovery point of a machine's disks",
+	.text = "A SOURCE is an image file, a block device, or an NBD export "
+		"(nbd://HOST/EXPORT,\nnbd+unix:///EXPORT?socket=PATH). Disks "
+		"without a name are disk0, disk1, ... by\ntheir position. Only "
+		"what the repository does not hold yet is stored.",
+	.options = options,
+	.options_size = sizeof(struct options),
+	.run = run,
+};

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "repo/address.h"
+#include "repo/chunk.h"
+#include "src/bytes.h"
+#include "src/exit.h"
+#include "src/log.h"
+#include "src/pool.h"
+#include "src/text.h"
+#include "tools/cancel.h"
+#include "tools/clock.h"
+#include "tools/json.h"
+#include "tools/lost.h"
+#include "tools/progress.h"
+#include "tools/restore.h"
+#include "tools/target.h"
+#include "tools/verb.h"
+
+#define CACHE_LEN (UINT64_C(256) << 20)
+
+struct options {
+	bool overwrite, resume, dry_run;
+	unsigned threads;
+};
+
+static const struct cli_option options[] = {
+	{ "overwrite", 0, CLI_FLAG, offsetof(struct options, overwrite),
+		.help = "replace a file that is not empty, or what is on a "
+			"device" },
+	{ "resume", 0, CLI_FLAG, offsetof(struct options, resume),
+		.help = "read what is there first and write only what differs; "
+			"continues an interrupted restore" },
+	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
+		.arg = "N", .min = 1, .max = 256,
+		.help = "default: as fits this host" },
+	{ "dry-run", 0, CLI_FLAG, offsetof(struct options, dry_run),
+		.help = "check everything, write nothing" },
+	{ 0 },
+};
+
+struct one {
+	const struct point_disk *disk;
+	char *path; /* owned; NULL: standard output */
+	struct target target;
+	bool checked; /* target is to be freed */
+};
+
+struct job {
+	struct cli *cli;
+	struct repo *repo;
+	const struct options *options;
+	struct address address;
+	struct one *v;
+	size_t n;
+	const char *new_directory; /* to be made, or NULL */
+	const char *repository;    /* path of an embedded one, or NULL */
+	struct cache *cache;
+	unsigned n_threads;
+	uint64_t size;
+	_Atomic uint64_t done, written, total;
+	struct lost_ranges lost;
+	double seconds;
+};
+
+static bool to_stdout(const struct job *j)
+{
+	return strcmp(j->cli->operands[1], "-") == 0;
+}
+
+/* Which disks: the one that was named, or all of the point's. */
+static int choose_disks(struct job *j)
+{
+	struct point *p = &j->address.point;
+
+	j->n = j->address.disk ? 1 : p->disks.n;
+	j->v = calloc(j->n + 1, sizeof(*j->v));
+	if (!j->v)
+		return fail(ENOMEM, "%s: %m", p->machine);
+	for (size_t i = 0; i < j->n; i++) {
+		j->v[i].disk =
+			j->address.disk ? j->address.disk : &p->disks.v[i];
+		j->size += j->v[i].disk->size;
+	}
+	atomic_store(&j->total, j->size);
+	return 0;
+}
+
+/* Where to: a name for one disk, a directory for several. */
+static int choose_paths(struct job *j)
+{
+	const char *target = j->cli->operands[1];
+	size_t len = strlen(target);
+	struct stat st;
+	bool there = stat(target, &st) == 0;
+	bool in_directory = j->n > 1 || (there && S_ISDIR(st.st_mode));
+	const char *slash = len && target[len - 1] == '/' ? "" : "/";
+
+	if (j->n > 1 && (to_stdout(j) || (there && !S_ISDIR(st.st_mode))))
+		return cli_usage(j->cli,
+			"%s: has %zu disks, so name one as MACHINE/DISK@WHEN "
+			"or give a directory to restore to",
+			j->cli->operands[0], j->n);
+	if (to_stdout(j))
+		return isatty(STDOUT_FILENO)
+			       ? cli_usage(j->cli,
+					 "standard output is a terminal")
+			       : 0;
+	if (in_directory && !there)
+		j->new_directory = target;
+	for (size_t i = 0; i < j->n; i++) {
+		int n = in_directory
+				? asprintf(&j->v[i].path, "%s%s%s.img", target,
+					  slash, j->v[i].disk->name)
+				: asprintf(&j->v[i].path, "%s", target);
+
+		if (n < 0) {
+			j->v[i].path = NULL;
+			return fail(ENOMEM, "%s: %m", target);
+		}
+	}
+	return 0;
+}
+
+static int check_all(struct job *j)
+{
+	const struct target_options o = {
+		.overwrite = j->options->overwrite,
+		.resume = j->options->resume,
+		.repository = j->repository,
+	};
+	int r = 0;
+
+	if (j->new_directory && !j->options->dry_run &&
+		mkdir(j->new_directory, 0777) != 0)
+		return fail(errno, "%s: %m", j->new_directory);
+	for (size_t i = 0; i < j->n && r == 0 && !to_stdout(j); i++) {
+		/* what is not there yet cannot be in the way */
+		if (j->new_directory && j->options->dry_run)
+			return 0;
+		j->v[i].checked = true;
+		r = target_check(
+			j->v[i].path, j->v[i].disk->size, &o, &j->v[i].target);
+	}
+	return r;
+}
+
+static int restore_disk(struct job *j, struct one *one)
+{
+	scoped(freep) char *address = cli_address(j->repo, &j->address.point);
+	scoped(disk_closep) struct disk *disk = NULL;
+	const struct point_disk *d = one->disk;
+	struct restore restore = {
+		.name = d->name,
+		.n_threads = j->n_threads,
+		.cancel = &cancelled,
+		.done = &j->done,
+		.written = &j->written,
+		.lost = &j->lost,
+	};
+	int r;
+
+	r = disk_open(
+		j->cache, address, &d->root, d->size, d->sector_size, &disk);
+	if (r < 0)
+		return r;
+	restore.disk = disk;
+	if (to_stdout(j))
+		return restore_to_fd(
+			&restore, STDOUT_FILENO, "standard output");
+	r = target_prepare(&one->target, d->size);
+	return r < 0 ? r
+		     : restore_to_blk(&restore, one->target.blk,
+			       one->target.fresh, j->options->resume);
+}
+
+/* A pipe has nothing to be flushed; a file that stdout was sent to has. */
+static int finish_stdout(void)
+{
+	struct stat st;
+
+	if (fstat(STDOUT_FILENO, &st) == 0 && S_ISREG(st.st_mode) &&
+		fsync(STDOUT_FILENO) != 0)
+		return fail(errno, "standard output: fsync: %m");
+	return 0;
+}
+
+static int restore_all(struct job *j)
+{
+	double begun = clock_seconds();
+	int r = 0;
+
+	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
+	for (size_t i = 0; i < j->n && r == 0; i++)
+		r = restore_disk(j, &j->v[i]);
+	progress_end();
+	for (size_t i = 0; i < j->n && r == 0; i++)
+		r = to_stdout(j) ? finish_stdout()
+				 : target_finish(&j->v[i].target);
+	j->seconds = clock_seconds() - begun;
+	return r;
+}
+
+static void print_json(const struct job *j, const char *address)
+{
+	json_t *o = json_pack("{s:s, s:s, s:b, s:s, s:o, s:I}", "type",
+		"summary", "verb", "restore", "dry_run",
+		(int)j->options->dry_run, "address", address, "target",
+		json_text(j->cli->operands[1]), "disks", (json_int_t)j->n);
+	uint64_t lost = 0;
+
+	for (size_t i = 0; i < j->lost.n; i++)
+		lost += j->lost.v[i].len;
+	json_object_set_new(o, "size", json_bytes(j->size));
+	json_object_set_new(o, "written", json_bytes(j->written));
+	json_object_set_new(o, "lost", json_bytes(lost));
+	json_object_set_new(o, "seconds", json_real(j->seconds));
+	json_line(to_stdout(j) ? stderr : stdout, o);
+}
+
+static void print_text(const struct job *j, const char *address)
+{
+	FILE *to = to_stdout(j) ? stderr : stdout;
+	char size[16], written[16], rate[16];
+
+	if (j->options->dry_run)
+		fprintf(to,
+			"%s: %s can be restored to %s; nothing was written\n",
+			address, size_text(j->size, size), j->cli->operands[1]);
+	else
+		fprintf(to,
+			"%s: restored to %s: %s, written %s, %.1f s, %s/s\n",
+			address,
+			to_stdout(j) ? "standard output" : j->cli->operands[1],
+			size_text(j->size, size),
+			size_text(j->written, written), j->seconds,
+			size_text((uint64_t)((double)j->size /
+					     MAX_OF(j->seconds, 1e-3)),
+				rate));
+}
+
+/* Everything is where it belongs: say so, and what could not be given. */
+static int report(const struct job *j)
+{
+	scoped(freep) char *address = cli_address(j->repo, &j->address.point);
+
+	lost_print(&j->lost, j->cli->json && !to_stdout(j) ? stdout : stderr,
+		j->cli->json);
+	if (j->cli->json)
+		print_json(j, address);
+	else if (!j->cli->quiet)
+		print_text(j, address);
+	if (j->lost.n == 0)
+		return EXIT_OK;
+	log_warn("%s: was backed up with ranges lost; they are zeroes now",
+		address);
+	return EXIT_WARNINGS;
+}
+
+static int restore(struct job *j)
+{
+	uint64_t least = (uint64_t)j->n_threads * 3 * WINDOW_LEN;
+	int r = choose_disks(j);
+
+	if (r == 0)
+		r = choose_paths(j);
+	if (r == 0)
+		r = check_all(j);
+	if (r == 0)
+		r = cache_new(j->repo, MAX_OF(CACHE_LEN, least), &j->cache);
+	if (r != 0)
+		return r;
+	if (!j->options->dry_run) {
+		cancel_catch();
+		r = restore_all(j);
+	}
+	return r < 0 ? r : report(j);
+}
+
+static void job_fini(struct job *j)
+{
+	for (size_t i = 0; i < j->n && j->v; i++) {
+		if (j->v[i].checked)
+			target_fini(&j->v[i].target);
+		free(j->v[i].path);
+	}
+	free(j->v);
+	vec_fini(&j->lost);
+	if (j->cache)
+		cache_free(j->cache);
+}
+
+/* The path of an embedded repository, from its URL; borrowed. */
+static const char *path_of(const char *url)
+{
+	if (strncmp(url, "file://", 7) == 0)
+		return url + 7;
+	return strstr(url, "://") ? NULL : url;
+}
+
+static int run(struct cli *c)
+{
+	scoped(repo_closep) struct repo *repo = NULL;
+	struct job j = { .cli = c, .options = c->options };
+	int r = cli_open(c, STORE_READ_ONLY, &repo);
+
+	if (r == 0)
+		r = address_resolve(repo, c->operands[0], &j.address);
+	if (r < 0)
+		return r;
+	j.repo = repo;
+	j.repository = path_of(repo->url);
+	j.n_threads = j.options->threads ? j.options->threads : cpu_count();
+	r = restore(&j);
+	job_fini(&j);
+	address_fini(&j.address);
+	return r;
+}
+
+const struct verb verb_restore = {
+	.name = "restore",
+	.operands = "ADDRESS TARGET",
+	.complete = "address file",
+	.min = 2,
+	.max = 2,
+	.summary = "Write a recovery point to a file, a device or a directory",
+	.text = "TARGET is a file, a block device, a directory (each disk "
+		"becomes DISK.img in it),\nor - for standard output. A file "
+		"is called TARGET.partial until it is complete.",
+	.options = options,
+	.options_size = sizeof(struct options),
+	.run = run,
+};

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <string.h>
+
+#include "repo/address.h"
+#include "src/exit.h"
+#include "src/text.h"
+#include "tools/json.h"
+#include "tools/lost.h"
+#include "tools/table.h"
+#include "tools/verb.h"
+
+static void print_head(struct repo *r, const struct point *p)
+{
+	scoped(freep) char *address = cli_address(r, p);
+	char uuid[UUID_TEXT], alias[ALIAS_LEN + 1], time[32], end[32];
+
+	printf("point        %s\n", address);
+	printf("alias        %s\n", point_alias(&p->id, alias));
+	printf("machine      %s (%s)\n", p->machine,
+		uuid_text(&p->id.machine, uuid));
+	printf("time         %s to %s (%.1f s)\n", time_text(p->id.time, time),
+		time_text(p->end, end), (double)p->duration_ms / 1000);
+	printf("parent       %s\n",
+		p->has_parent ? point_alias(&p->parent, alias) : "none");
+	printf("consistency  %s\n", consistency_name(p->consistency));
+	printf("made by      hivefs %s on %s\n", p->version ? p->version : "?",
+		p->host ? p->host : "?");
+}
+
+static bool wanted(const struct address *a, const struct point_disk *d)
+{
+	return !a->disk || a->disk == d;
+}
+
+static void print_disks(const struct address *a)
+{
+	static const char *const heads[] = { "DISK", ">SIZE", ">SECTOR",
+		">DATA", ">READ", ">NEW", ">STORED", ">CHANGED", ">LOST",
+		"SOURCE", NULL };
+	struct table t = { .heads = heads };
+
+	for (size_t i = 0; i < a->point.disks.n; i++) {
+		const struct point_disk *d = &a->point.disks.v[i];
+
+		if (!wanted(a, d))
+			continue;
+		table_add(&t, "%s", d->name);
+		table_add_size(&t, d->size);
+		table_add(&t, "%" PRIu32, d->sector_size);
+		table_add_size(&t, d->stats.data);
+		table_add_size(&t, d->stats.read);
+		table_add_size(&t, d->stats.fresh);
+		table_add_size(&t, d->stats.stored);
+		table_add_size(&t, d->stats.changed);
+		table_add_size(&t, d->stats.lost);
+		table_add(&t, "%s", d->source ? d->source : "");
+	}
+	putchar('\n');
+	table_print(&t, 0);
+}
+
+static void print_json(struct repo *r, const struct address *a)
+{
+	json_t *point = json_point(r, &a->point);
+	size_t n = a->disk ? 1 : a->point.disks.n;
+
+	if (a->disk)
+		json_object_set_new(point, "disks",
+			json_pack("[o]", json_point_disk(a->disk)));
+	json_line(stdout, point);
+	json_line(stdout, json_pack("{s:s, s:s, s:I}", "type", "summary",
+				  "verb", "show", "disks", (json_int_t)n));
+}
+
+static int show(struct cli *c, struct repo *repo, const struct address *a)
+{
+	struct lost_ranges lost = { 0 };
+	int r = 0;
+
+	if (!c->json) {
+		print_head(repo, &a->point);
+		print_disks(a);
+	}
+	for (size_t i = 0; i < a->point.disks.n && r == 0; i++)
+		if (wanted(a, &a->point.disks.v[i]))
+			r = lost_find(repo, &a->point.disks.v[i], &lost);
+	lost_print(&lost, stdout, c->json);
+	vec_fini(&lost);
+	if (r == 0 && c->json)
+		print_json(repo, a);
+	return r;
+}
+
+static int run(struct cli *c)
+{
+	scoped(repo_closep) struct repo *repo = NULL;
+	struct address a;
+	int r = cli_open(c, STORE_READ_ONLY, &repo);
+
+	if (r == 0)
+		r = address_resolve(repo, c->operands[0], &a);
+	if (r < 0)
+		return r;
+	r = show(c, repo, &a);
+	address_fini(&a);
+	return r;
+}
+
+const struct verb verb_show = {
+	.name = "show",
+	.operands = "ADDRESS",
+	.complete = "address",
+	.min = 1,
+	.max = 1,
+	.summary = "Show a recovery point, or one disk of it, in detail",
+	.run = run,
+};

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/verify.h"
+
+#include <inttypes.h>
+
+#include "repo/address.h"
+#include "src/exit.h"
+#include "src/log.h"
+#include "src/text.h"
+#include "tools/cancel.h"
+#include "tools/clock.h"
+#include "tools/json.h"
+#include "tools/progress.h"
+#include "tools/verb.h"
+
+struct options {
+	bool metadata;
+	unsigned threads;
+};
+
+static const struct cli_option options[] = {
+	{ "metadata", 0, CLI_FLAG, offsetof(struct options, metadata),
+		.help = "points and maps only, and that every chunk they name "
+			"is there; the chunks themselves are not read" },
+	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
+		.arg = "N", .min = 1, .max = 256,
+		.help = "default: as fits this host" },
+	{ 0 },
+};
+
+static void print_damage(void *arg, const struct verify_damage *d)
+{
+	const struct cli *c = arg;
+	char hex[DIGEST_HEX], time[32];
+
+	digest_hex(d->digest, hex);
+	time_text(d->point->id.time, time);
+	progress_hide();
+	if (c->json)
+		json_line(stdout,
+			json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, "
+				  "s:s}",
+				"type", "damage", "machine", d->point->machine,
+				"time", time, "disk", d->disk, "offset",
+				json_bytes(d->off), "length",
+				json_bytes(d->len), "what", d->what, "digest",
+				hex, "why", d->why));
+	else
+		printf("%s/%s@%s: offset %" PRIu64 ", length %" PRIu64
+		       ": %s %.12s %s\n",
+			d->point->machine, d->disk, time, d->off, d->len,
+			d->what, hex, d->why);
+	progress_unhide();
+}
+
+static void print_json(
+	const struct cli *c, const struct verify_result *res, double seconds)
+{
+	const struct options *o = c->options;
+
+	json_line(stdout,
+		json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+			  "s:f}",
+			"type", "summary", "verb", "verify", "metadata_only",
+			(int)o->metadata, "points", json_bytes(res->n_points),
+			"disks", json_bytes(res->n_disks), "maps",
+			json_bytes(res->n_maps), "chunks",
+			json_bytes(res->n_chunks), "bytes",
+			json_bytes(res->bytes), "damaged",
+			json_bytes(res->n_damaged), "ranges",
+			json_bytes(res->n_ranges), "seconds", seconds));
+}
+
+static void print_text(const struct verify_result *res, double seconds)
+{
+	char bytes[16];
+
+	printf("%" PRIu64 " points, %" PRIu64 " disks, %" PRIu64
+	       " maps, %" PRIu64 " chunks (%s) in %.1f s: ",
+		res->n_points, res->n_disks, res->n_maps, res->n_chunks,
+		size_text(res->bytes, bytes), seconds);
+	if (res->n_damaged)
+		printf("%" PRIu64 " damaged or missing, %" PRIu64
+		       " ranges of disks affected\n",
+			res->n_damaged, res->n_ranges);
+	else
+		printf("no damage\n");
+}
+
+static int run(struct cli *c)
+{
+	const struct options *o = c->options;
+	scoped(repo_closep) struct repo *repo = NULL;
+	struct verify_progress progress = { 0 };
+	struct verify_result res = { 0 };
+	double seconds = clock_seconds();
+	int r = cli_open(c, STORE_READ_ONLY, &repo);
+
+	if (r < 0)
+		return r;
+	cancel_catch();
+	progress_begin(c, "verify", &progress.done, &progress.total);
+	r = verify(&(struct verify){ .repo = repo,
+			   .metadata_only = o->metadata,
+			   .n_threads = o->threads,
+			   .progress = &progress,
+			   .cancel = &cancelled,
+			   .damage = print_damage,
+			   .arg = c },
+		&res);
+	progress_end();
+	if (r < 0)
+		return r;
+	seconds = clock_seconds() - seconds;
+	if (c->json)
+		print_json(c, &res, seconds);
+	else if (!c->quiet)
+		print_text(&res, seconds);
+	if (res.n_damaged == 0)
+		return EXIT_OK;
+	log_error("%s: %" PRIu64 " documents are damaged or missing", repo->url,
+		res.n_damaged);
+	return EXIT_DAMAGE;
+}
+
+const struct verb verb_verify = {
+	.name = "verify",
+	.operands = "",
+	.summary = "Read everything again and compare it with its digest",
+	.text = "Damage is listed with the machines, points and offsets it "
+		"touches (exit code 4).",
+	.options = options,
+	.options_size = sizeof(struct options),
+	.run = run,
+};
