@@ -85,10 +85,13 @@ static int find_point(struct tree *t, const struct uuid *machine,
 
 	if (time_parse(name, &from.time, &s.alias) < 0 || from.time < 0)
 		return -ENOENT;
+	/* only in this form, and with nothing behind it but an alias */
 	time_name(from.time, canonical);
 	if (strncmp(name, canonical, strlen(canonical)) != 0 ||
-		(*s.alias && *s.alias++ != '-'))
-		return -ENOENT; /* the form with colons, or something behind */
+		(*s.alias && (*s.alias != '-' || !s.alias[1])))
+		return -ENOENT;
+	if (*s.alias)
+		s.alias++;
 	prefix = point_key(&from);
 	prefix.len = offsetof(struct point_id, writer);
 	r = store_scan(t->repo->store, COLL_POINTS, &prefix, SCAN_KEYS,

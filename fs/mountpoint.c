@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 
 #include "src/log.h"
@@ -175,16 +176,17 @@ int mountpoint_check(const char *path, const char *repo, char **ret)
 {
 	scoped(freep) char *at = NULL;
 	struct mounted m;
+	struct statfs sf;
 	struct stat st;
-	int r = stat(path, &st);
+	int r;
 
-	if (r < 0 && errno == ENOTCONN) {
+	/* asks the daemon for sure: attributes may still be remembered */
+	if (statfs(path, &sf) < 0 && errno == ENOTCONN) {
 		r = clean_up(path);
 		if (r < 0)
 			return r;
-		r = stat(path, &st);
 	}
-	if (r < 0) {
+	if (stat(path, &st) < 0) {
 		log_error("mountpoint %s: %m", path);
 		return -EINVAL;
 	}

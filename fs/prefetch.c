@@ -130,8 +130,9 @@ void reader_saw(struct reader *r, uint64_t off, uint64_t len)
 		s->start = off;
 	if (off + len > s->end)
 		s->end = off + len;
-	/* reads in no order within a small range leave most of it out */
-	if (s->read >= STREAM_LEAST && s->read >= (s->end - s->start) / 2)
+	/* one read is no stream; and reads in no order leave most of it out */
+	if (s->read > len && s->read >= STREAM_LEAST &&
+		s->read >= (s->end - s->start) / 2)
 		send_ahead(r, s);
 	pthread_mutex_unlock(&r->lock);
 }

@@ -233,14 +233,20 @@ static int stat_point_json(struct tree *t, struct node *n, struct stat *st)
 }
 
 /* A machine's directory is as old as what was last put into it. */
-static int newest_time(struct tree *t, struct node *n, int64_t *ret)
+static int stat_newest(struct tree *t, struct node *n, struct stat *st)
 {
 	struct point_id newest;
-	int r = dir_newest(t, &n->id.point.machine, &newest, NULL);
+	char name[POINT_NAME];
+	int r = dir_newest(t, &n->id.point.machine, &newest, name);
 
-	if (r == 0)
-		*ret = newest.time;
-	return r == -ENOENT ? 0 : r;
+	if (r == -ENOENT && n->id.kind == NODE_MACHINE)
+		return 0; /* its first backup is under way */
+	if (r < 0)
+		return r;
+	st->st_mtime = (time_t)newest.time;
+	if (n->id.kind == NODE_LATEST)
+		st->st_size = (off_t)strlen(name);
+	return 0;
 }
 
 int tree_stat(struct tree *t, struct node *n, struct stat *ret)
@@ -251,8 +257,8 @@ int tree_stat(struct tree *t, struct node *n, struct stat *ret)
 		.st_nlink = S_ISDIR(type) ? 2 : 1,
 		.st_uid = t->uid,
 		.st_gid = t->gid,
-		.st_blksize = 1 << 20 };
-	int64_t time = t->started;
+		.st_blksize = 1 << 20,
+		.st_mtime = (time_t)t->started };
 	int r = 0;
 
 	st.st_mode = type | (S_ISLNK(type) ? 0777 : mode & ~t->umask);
@@ -264,22 +270,22 @@ int tree_stat(struct tree *t, struct node *n, struct stat *ret)
 		break;
 	case NODE_MACHINE:
 	case NODE_LATEST:
-		r = newest_time(t, n, &time);
+		r = stat_newest(t, n, &st);
 		break;
 	case NODE_POINT:
 	case NODE_RO:
-		time = n->id.point.time;
+		st.st_mtime = (time_t)n->id.point.time;
 		break;
 	case NODE_POINT_JSON:
-		time = n->id.point.time;
+		st.st_mtime = (time_t)n->id.point.time;
 		r = stat_point_json(t, n, &st);
 		break;
 	case NODE_VIEW:
-		time = n->id.point.time;
+		st.st_mtime = (time_t)n->id.point.time;
 		r = stat_view(t, n, &st);
 		break;
 	}
-	st.st_atime = st.st_mtime = st.st_ctime = (time_t)time;
+	st.st_atime = st.st_ctime = st.st_mtime;
 	if (r == 0)
 		*ret = st;
 	return r;

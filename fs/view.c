@@ -120,7 +120,7 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ret->pieces.n; i++)
-		n += ret->pieces.v[i].entry
+		n += ret->pieces.v[i].data
 			     ? 1
 			     : ret->pieces.v[i].len / sizeof(zeroes) + 1;
 	r = reserve(ret, n);
@@ -140,7 +140,7 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 	for (size_t i = 0; i < ret->pieces.n; i++) {
 		const struct piece *p = &ret->pieces.v[i];
 
-		if (p->entry)
+		if (p->data)
 			add(ret, p->data, p->len);
 		else
 			add_zeroes(ret, p->len);

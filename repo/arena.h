@@ -6,8 +6,11 @@
  * used since it last came by.
  *
  * It exists so that a cache's bound is a bound on memory, not on a sum of
- * lengths. Buffers of 16 to 128 KiB from malloc() that live for random times
- * leave holes that other sizes do not fit: see cache.c for figures.
+ * lengths. Buffers of 16 to 128 KiB that live for random times leave holes, in
+ * each of malloc()'s arenas: 8 threads that churn 35 GB through 64 MiB of them
+ * peak at an RssAnon of 259 MiB (127 MiB with two arenas, 70 MiB with one that
+ * all threads wait for; an mmap() each: 109 MiB and three times the time).
+ * The like through a cache of 64 MiB: 59 MiB, codecs and store included.
  *
  * Ownership  borrows its memory.
  * Threads    the caller's lock, but for `refs`.

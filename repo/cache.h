@@ -3,11 +3,16 @@
  * cache - decoded chunks and maps by digest, within a bound of bytes. A miss
  * is fetched, decoded and re-hashed once, however many ask for it at a time.
  *
+ * The bound is one on memory: it is mapped at once, filled as it is used, and
+ * not given back before cache_free(). What is larger than its share of it is
+ * fetched each time.
+ *
  * It is no cache of documents: what it holds has passed its digest, and damage
  * is never remembered, so that healing is seen at once.
  *
  * Ownership  cache_get() returns a reference that cache_put() gives back; the
  *            bytes are immutable and stay until then, even past the bound.
+ *            cache_free() wants all of them back.
  * Threads    any thread.
  * Errors     -EBADMSG damaged, -ENOENT missing (both logged), of the store.
  */
@@ -31,6 +36,7 @@ struct cached {
 int must_check cache_new(struct repo *r, uint64_t bound, struct cache **ret);
 void cache_free(struct cache *c);
 DEFINE_CLEANUP(struct cache *, cache_free);
+struct repo *cache_repo(const struct cache *c);
 
 int must_check cache_chunk(
 	struct cache *c, const struct digest *d, struct cached **ret);
@@ -40,15 +46,18 @@ int must_check cache_map(struct cache *c, const struct digest *d,
 	unsigned level, struct cached **ret);
 
 /*
- * Fetches those of the N chunks that are not there, in one request, as far as
- * they fit. Failures are left to whoever really reads them.
+ * Fetches those of the N chunks that are neither there nor on their way, in one
+ * request (64 each), as far as they fit. Who asks for one meanwhile waits for
+ * it. Failures are left to whoever really reads them.
  */
 void cache_prefetch(struct cache *c, const struct digest *chunks, size_t n);
 
 void cache_put(struct cached *entry);
 
 struct cache_stats {
-	uint64_t bytes, bound, hits, misses;
+	uint64_t bytes; /* taken by entries, headers and all */
+	uint64_t bound;
+	uint64_t hits, misses; /* misses: what was fetched */
 };
 void cache_stats(struct cache *c, struct cache_stats *ret);
 

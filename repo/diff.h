@@ -9,10 +9,12 @@
 #include "repo/disk.h"
 
 /*
- * Visits ranges [off, off + len) in order, not touching each other, that hold
- * other bytes in B than in A; KIND is what B has there. Behind the end of the
- * shorter one everything differs (BLK_ZERO where B ended). Ranges are those of
- * whole chunks, so a range may hold equal pages too.
+ * Visits ranges [off, off + len) in order, those of one kind not touching each
+ * other, that hold other bytes in B than in A; KIND is what B has there. Behind
+ * the end of the shorter one everything differs (BLK_ZERO where B ended).
+ * Ranges are those of whole chunks, so a range may hold equal pages too. What
+ * both lost is not known to differ. A visit that returns other than 0 ends it
+ * with that value.
  */
 typedef int (*diff_visit)(
 	void *arg, uint64_t off, uint64_t len, enum blk_kind kind);

@@ -141,17 +141,32 @@ int disk_run(struct disk *d, uint64_t off, uint64_t end, struct run *ret)
 
 void pieces_fini(struct pieces *p)
 {
-	for (size_t i = 0; i < p->n; i++)
+	for (size_t i = 0; i < p->n; i++) {
 		if (p->v[i].entry)
 			cache_put(p->v[i].entry);
+		free(p->v[i].owned);
+	}
 	vec_fini(p);
+}
+
+void pieces_copy(const struct pieces *p, uint8_t *out)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct piece *piece = &p->v[i];
+
+		if (piece->data)
+			memcpy(out, piece->data, piece->len);
+		else
+			memset(out, 0, piece->len);
+		out += piece->len;
+	}
 }
 
 static int add_zeroes(struct pieces *p, uint32_t len)
 {
 	struct piece *last = p->n ? &p->v[p->n - 1] : NULL;
 
-	if (last && !last->entry) {
+	if (last && !last->data) {
 		last->len += len;
 		return 0;
 	}
@@ -160,13 +175,14 @@ static int add_zeroes(struct pieces *p, uint32_t len)
 
 static int add_chunk(struct disk *d, const struct run *run, struct pieces *p)
 {
-	struct cached *entry;
+	struct cached *entry = NULL;
 	int r = vec_reserve(p, 1);
 
 	if (r == 0)
 		r = cache_chunk(d->cache, &run->chunk, &entry);
 	if (r < 0)
 		return r;
+	assert(entry);
 	/* its digest is right, so it is the map that says otherwise */
 	if (entry->len != run->chunk_len) {
 		cache_put(entry);
@@ -290,13 +306,7 @@ static int read_step(struct disk *d, uint8_t *buf, uint32_t len, uint64_t off)
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < p.n; i++) {
-		if (p.v[i].entry)
-			memcpy(buf, p.v[i].data, p.v[i].len);
-		else
-			memset(buf, 0, p.v[i].len);
-		buf += p.v[i].len;
-	}
+	pieces_copy(&p, buf);
 	pieces_fini(&p);
 	return 0;
 }

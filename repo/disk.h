@@ -50,12 +50,13 @@ int must_check disk_run(
 	struct disk *d, uint64_t off, uint64_t end, struct run *ret);
 
 /*
- * A read without a copy: pieces in order that cover the range, `entry` NULL
+ * A read without a copy: pieces in order that cover the range, `data` NULL
  * for zeroes. A range that was lost when it was backed up is -EIO, logged: a
  * guest must not take it for zeroes.
  */
 struct piece {
-	struct cached *entry;
+	struct cached *entry; /* what holds the bytes, or: */
+	uint8_t *owned;
 	const uint8_t *data;
 	uint32_t len; /* of zeroes too, so at most 4 GiB - 1 of them */
 };
@@ -64,6 +65,9 @@ struct pieces vec(struct piece);
 int must_check disk_read(
 	struct disk *d, uint64_t off, uint32_t len, struct pieces *ret);
 void pieces_fini(struct pieces *p);
+
+/* All the bytes, to a buffer that has room for them. */
+void pieces_copy(const struct pieces *p, uint8_t *out);
 
 /* Fetches the chunks of a range ahead of whoever will read it. */
 void disk_prefetch(struct disk *d, uint64_t off, uint64_t len);

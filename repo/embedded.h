@@ -31,6 +31,7 @@ struct handle {
 	struct store base;
 	struct embedded *e;
 	unsigned flags;
+	_Atomic bool spent; /* the reserve, by this one */
 };
 
 static inline struct handle *handle_of(struct store *s)

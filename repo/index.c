@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "repo/index_db.h"
+#include "repo/index_guard.h"
 #include "repo/store_ops.h"
 #include "src/bytes.h"
 #include "src/log.h"
@@ -20,6 +22,7 @@
 #define MAP_SIZE (UINT64_C(1) << 40) /* address space, nothing else */
 #define MAP_SIZE_MIN (UINT64_C(1) << 30)
 #define MAX_READERS 4096
+#define SHORT_OF_SPACE (UINT64_C(1) << 20)
 #define UPDATES_PER_READER_CHECK 256
 
 static const char *db_name(unsigned db)
@@ -44,8 +47,21 @@ int index_damaged(const struct index *ix, const char *what)
 		ix->dir, what);
 }
 
+/* LMDB calls a write that the end of space cut short an I/O error. */
+static bool is_full(const struct index *ix)
+{
+	struct statvfs vfs;
+	int fd; /* not the path: a daemon has left the directory it is from */
+
+	return ix->env && mdb_env_get_fd(ix->env, &fd) == 0 &&
+	       fstatvfs(fd, &vfs) == 0 &&
+	       (uint64_t)vfs.f_bavail * vfs.f_frsize < SHORT_OF_SPACE;
+}
+
 int index_error(const struct index *ix, int rc, const char *what)
 {
+	if (rc == EIO && is_full(ix))
+		return -ENOSPC;
 	switch (rc) {
 	case MDB_SUCCESS:
 		return 0;
@@ -97,10 +113,12 @@ static size_t map_size(struct index *ix)
 	return info.me_mapsize;
 }
 
+/* Guarded from here on, until the transaction has ended. */
 static int txn_begin(struct index *ix, unsigned flags, MDB_txn **ret)
 {
 	int rc;
 
+	index_guard_begin();
 	for (;;) {
 		size_t seen;
 
@@ -116,11 +134,14 @@ static int txn_begin(struct index *ix, unsigned flags, MDB_txn **ret)
 			return 0;
 		seen = map_size(ix);
 		pthread_rwlock_unlock(&ix->map_lock);
-		if (rc != MDB_MAP_RESIZED)
-			return index_error(ix, rc, "transaction");
-		rc = map_grow(ix, seen);
-		if (rc < 0)
+		if (rc == MDB_MAP_RESIZED)
+			rc = map_grow(ix, seen);
+		else
+			rc = index_error(ix, rc, "transaction");
+		if (rc < 0) {
+			index_guard_end();
 			return rc;
+		}
 	}
 }
 
@@ -138,10 +159,12 @@ int index_read(struct index *ix, struct index_txn *ret)
 		txn = ix->idle[--ix->n_idle];
 	pthread_mutex_unlock(&ix->lock);
 	if (txn) {
+		index_guard_begin();
 		pthread_rwlock_rdlock(&ix->map_lock);
 		if (mdb_txn_renew(txn) != 0) {
 			mdb_txn_abort(txn);
 			pthread_rwlock_unlock(&ix->map_lock);
+			index_guard_end();
 			txn = NULL;
 		}
 	}
@@ -164,6 +187,7 @@ void index_read_end(struct index_txn *t)
 
 	mdb_txn_reset(txn);
 	pthread_rwlock_unlock(&ix->map_lock);
+	index_guard_end();
 	pthread_mutex_lock(&ix->lock);
 	if (ix->n_idle < N_ELEMS(ix->idle))
 		ix->idle[ix->n_idle++] = take(txn);
@@ -199,6 +223,7 @@ int index_update(
 		else
 			mdb_txn_abort(t.txn);
 		pthread_rwlock_unlock(&ix->map_lock);
+		index_guard_end();
 		if (r != INDEX_MAP_FULL)
 			return r;
 		r = map_grow(ix, seen);
@@ -260,6 +285,8 @@ static int env_try(struct index *ix, unsigned flags, size_t size)
 	int rc = mdb_env_create(&ix->env);
 
 	if (rc == 0)
+		index_guard(ix->env, ix->dir);
+	if (rc == 0)
 		rc = mdb_env_set_mapsize(ix->env, size);
 	if (rc == 0)
 		rc = mdb_env_set_maxdbs(ix->env, INDEX_N_DBS + 1);
@@ -308,7 +335,8 @@ static int env_open(struct index *ix, unsigned flags)
 	if (flags & INDEX_NO_LOCK)
 		mdb |= MDB_NOLOCK;
 	/* a limit on address space makes the map smaller, not impossible */
-	while ((rc = env_try(ix, mdb, size)) == ENOMEM && size > MAP_SIZE_MIN)
+	while ((rc = env_try(ix, mdb, size)) != 0 &&
+		(rc == ENOMEM || rc == EINVAL) && size > MAP_SIZE_MIN)
 		size /= 2;
 	return index_error(ix, rc, "open");
 }
@@ -373,8 +401,8 @@ int index_create(const char *dir, const struct uuid *uuid)
 	return r;
 }
 
-int index_open(const char *dir, const struct uuid *uuid, unsigned flags,
-	struct index **ret)
+static int open_existing(const char *dir, const struct uuid *uuid,
+	unsigned flags, struct index **ret)
 {
 	scoped(index_closep) struct index *ix = NULL;
 	struct index_txn t;
@@ -400,4 +428,15 @@ int index_open(const char *dir, const struct uuid *uuid, unsigned flags,
 		return r;
 	*ret = take(ix);
 	return 0;
+}
+
+int index_open(const char *dir, const struct uuid *uuid, unsigned flags,
+	struct index **ret)
+{
+	int r;
+
+	index_guard_begin();
+	r = open_existing(dir, uuid, flags, ret);
+	index_guard_end();
+	return r;
 }

@@ -115,6 +115,9 @@ int must_check index_state(struct index_txn *t, struct index_state *ret);
 int must_check index_set_state(
 	struct index_txn *t, const struct index_state *state);
 
+/* Puts what was gathered where index_count() sees it; a commit does, too. */
+int must_check index_flush(struct index_txn *t);
+
 /* Segment table. -ENOENT quietly. */
 int must_check index_row(
 	struct index_txn *t, uint32_t id, struct segment_row *ret);
@@ -159,6 +162,9 @@ int must_check index_scratch_get(struct index_txn *t, const void *key,
 	size_t key_len, void *ret, size_t len);
 int must_check index_scratch_put(struct index_txn *t, const void *key,
 	size_t key_len, const void *value, size_t len);
+int must_check index_scratch_each(struct index_txn *t,
+	int (*fn)(struct index_txn *t, const uint8_t *key, size_t key_len,
+		const void *value, size_t len));
 
 /* What `struct entry` says of a document. */
 struct doc entry_doc(enum coll c, const struct key *key, const struct entry *e);

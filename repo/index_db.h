@@ -41,9 +41,6 @@ int index_error(const struct index *ix, int rc, const char *what);
 /* A value that fails its checksum or makes no sense. */
 int index_damaged(const struct index *ix, const char *what);
 
-/* Writes the changes a transaction gathered. */
-int must_check index_flush(struct index_txn *t);
-
 /* Checks and decodes a document's value. */
 int must_check index_entry(struct index_txn *t, enum coll c, const MDB_val *key,
 	const MDB_val *v, struct entry *ret);

@@ -29,7 +29,7 @@ static uint64_t value_sum(unsigned db, const MDB_val *key, const uint8_t *value,
 	uint8_t *p = b;
 
 	assert(key->mv_size <= KEY_MAX && len <= VALUE_MAX);
-	*p++ = (uint8_t)db;
+	*p++ = (uint8_t)(db < N_COLLS ? db : 0x80 + db - N_COLLS);
 	*p++ = (uint8_t)key->mv_size;
 	p = mempcpy(p, key->mv_data, key->mv_size);
 	p = mempcpy(p, value + VALUE_SUM, len - VALUE_SUM);
@@ -368,7 +368,9 @@ int index_rows(struct index_txn *t, struct segment_rows *ret)
 		struct segment_row row;
 
 		r = k.mv_size == 4 ? row_get(t, get_be32(k.mv_data), &row)
-				   : index_damaged(t->ix, "segments");
+				   : -ENOENT;
+		if (r == -ENOENT)
+			r = index_damaged(t->ix, "segments");
 		if (r == 0 && vec_add(ret, row) < 0)
 			r = fail(ENOMEM, "segments: %m");
 		if (r < 0)
@@ -451,48 +453,4 @@ int index_check(struct index_txn *t)
 	if (memcmp(p + 32, t->ix->uuid.b, 16) != 0)
 		return index_damaged(t->ix, "of another repository");
 	return 0;
-}
-
-/* Scratch: key and value as they are, gone before anyone else sees them. */
-
-int index_scratch_begin(struct index_txn *t, void *arg)
-{
-	(void)arg;
-	return index_error(t->ix,
-		mdb_dbi_open(
-			t->txn, "scratch", MDB_CREATE, &t->ix->dbi[DB_SCRATCH]),
-		"scratch");
-}
-
-int index_scratch_end(struct index_txn *t, void *arg)
-{
-	(void)arg;
-	return index_error(
-		t->ix, mdb_drop(t->txn, t->ix->dbi[DB_SCRATCH], 1), "scratch");
-}
-
-int index_scratch_get(struct index_txn *t, const void *key, size_t key_len,
-	void *ret, size_t len)
-{
-	MDB_val k = { key_len, (void *)(uintptr_t)key }, v;
-	int rc = mdb_get(t->txn, t->ix->dbi[DB_SCRATCH], &k, &v);
-
-	if (rc == MDB_NOTFOUND)
-		return -ENOENT;
-	if (rc != 0)
-		return index_error(t->ix, rc, "scratch");
-	if (v.mv_size != len)
-		return index_damaged(t->ix, "scratch");
-	memcpy(ret, v.mv_data, len);
-	return 0;
-}
-
-int index_scratch_put(struct index_txn *t, const void *key, size_t key_len,
-	const void *value, size_t len)
-{
-	MDB_val k = { key_len, (void *)(uintptr_t)key };
-	MDB_val v = { len, (void *)(uintptr_t)value };
-
-	return index_error(t->ix,
-		mdb_put(t->txn, t->ix->dbi[DB_SCRATCH], &k, &v, 0), "scratch");
 }

@@ -155,12 +155,13 @@ static int join(struct pass *p)
 		p->stats.read += r->read;
 		p->stats.data += r->data;
 		p->stats.lost += r->lost;
-		p->stats.fresh += r->fresh;
-		p->stats.stored += r->stored;
-		if (r->changed)
+		p->stats.fresh += r->leaf.fresh;
+		p->stats.stored += r->leaf.stored;
+		if (r->leaf.changed)
 			p->stats.changed += MIN_OF(
 				p->source->size - begin, (uint64_t)WINDOW_LEN);
-		err = map_builder_add(p->builder, p->jobs[i].index, &r->leaf);
+		err = map_builder_add(
+			p->builder, p->jobs[i].index, &r->leaf.digest);
 	}
 	return err;
 }
@@ -254,7 +255,7 @@ static int disk_pass(
 	err = map_base_new(run->job->repo, old ? &old->root : &none,
 		old ? old->size : disk->source->size, &base);
 	if (err == 0)
-		err = map_builder_new(disk->source->size, base,
+		err = map_builder_new(disk->source->size, false, base,
 			&run->quarantine, run->writer,
 			run->writer ? window_batch(run->spare) : NULL,
 			&builder);
@@ -311,9 +312,10 @@ static int describe(const struct run *run, struct point *p)
 
 static int make_workers(struct run *run)
 {
-	struct window_params params = { .repo = run->job->repo,
-		.writer = run->writer,
-		.quarantine = &run->quarantine,
+	struct window_params params = { .store = { .repo = run->job->repo,
+						.writer = run->writer,
+						.quarantine =
+							&run->quarantine },
 		.skip_errors = run->job->skip_errors };
 	unsigned n = run->job->n_threads;
 	int err = 0;
@@ -322,10 +324,11 @@ static int make_workers(struct run *run)
 	if (n == 0)
 		n = cpu_count() + 2;
 	run->n_threads = MIN_OF(n, THREADS_MAX);
-	params.batch_len = MIN_OF(BATCH_TOTAL / run->n_threads, BATCH_MAX);
+	params.store.batch_len =
+		MIN_OF(BATCH_TOTAL / run->n_threads, BATCH_MAX);
 	for (unsigned t = 0; err == 0 && t < run->n_threads; t++)
 		err = window_worker_new(&params, &run->workers[t]);
-	params.batch_len = BATCH_NODES;
+	params.store.batch_len = BATCH_NODES;
 	if (err == 0)
 		err = window_worker_new(&params, &run->spare);
 	return err;
@@ -407,7 +410,8 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 	p->id.machine = *machine;
 	/* registered before anything is read that will be relied on */
 	if (!job->dry_run)
-		err = writer_begin(job->repo, machine, &run->writer);
+		err = writer_begin(
+			job->repo, WRITER_POINT, machine, 0, &run->writer);
 	if (err == 0)
 		err = quarantine_load(job->repo, &run->quarantine);
 	if (err == 0)

@@ -115,5 +115,5 @@ int repo_location(const char *given, char **ret)
 		r = by_default(&text);
 	else if (!(text = strdup(given)))
 		r = fail(ENOMEM, "repository: %m");
-	return r < 0 ? r : make_absolute(text, ret);
+	return r < 0 || !text ? r : make_absolute(text, ret);
 }

@@ -51,6 +51,7 @@ struct map_base {
 	struct repo *repo;
 	struct digest root;
 	unsigned root_level;
+	int err; /* the first that reading one met */
 	struct base_node node[MAP_LEVELS_MAX]; /* of levels 1 and up */
 };
 
@@ -78,15 +79,18 @@ static const struct base_node *base_node(
 {
 	struct base_node *n = &b->node[level];
 	struct digest d;
+	int err = 0;
 
 	if (n->known && n->index == index)
 		return n;
 	d = map_base_digest(b, level, index);
 	n->known = true;
 	n->index = index;
-	if (digest_is_none(&d) ||
-		map_load(b->repo, &d, level, n->packed, &n->len) < 0)
-		n->len = 0;
+	n->len = 0;
+	if (!digest_is_none(&d))
+		err = map_load(b->repo, &d, level, n->packed, &n->len);
+	if (b->err == 0)
+		b->err = err;
 	return n;
 }
 
@@ -104,6 +108,11 @@ struct digest map_base_digest(
 	return up->len ? node_child(up->packed, index % MAP_FAN) : none;
 }
 
+int map_base_error(const struct map_base *b)
+{
+	return b->err;
+}
+
 struct open_node {
 	bool open;
 	uint64_t index;
@@ -112,6 +121,7 @@ struct open_node {
 
 struct map_builder {
 	unsigned root_level;
+	bool keep; /* what is not added is as in the base */
 	struct map_base *base;
 	const struct quarantine *quarantine;
 	struct writer *writer;
@@ -120,7 +130,7 @@ struct map_builder {
 	struct open_node node[MAP_LEVELS_MAX]; /* of levels 1 and up */
 };
 
-int map_builder_new(uint64_t size, struct map_base *base,
+int map_builder_new(uint64_t size, bool keep, struct map_base *base,
 	const struct quarantine *q, struct writer *w, struct batch *batch,
 	struct map_builder **ret)
 {
@@ -129,7 +139,10 @@ int map_builder_new(uint64_t size, struct map_base *base,
 	if (!m)
 		return fail(ENOMEM, "backup: %m");
 	m->root_level = map_root_level(size);
+	m->keep = keep;
 	m->base = base;
+	if (keep)
+		m->root = map_base_digest(base, m->root_level, 0);
 	m->quarantine = q;
 	m->writer = w;
 	m->batch = batch;
@@ -169,7 +182,7 @@ static int close_node(struct map_builder *m, unsigned level)
 {
 	struct open_node *n = &m->node[level];
 	uint8_t packed[MAP_PACKED_MAX];
-	struct digest d;
+	struct digest d = { 0 };
 	uint32_t len;
 	int err;
 
@@ -177,8 +190,20 @@ static int close_node(struct map_builder *m, unsigned level)
 		return 0;
 	n->open = false;
 	len = node_pack(level, n->child, packed);
-	err = put_node(m, level, n->index, packed, len, &d);
+	err = len ? put_node(m, level, n->index, packed, len, &d) : 0;
 	return err < 0 ? err : add(m, level, n->index, &d);
+}
+
+static void open_node(struct map_builder *m, unsigned level, uint64_t index)
+{
+	struct open_node *n = &m->node[level];
+
+	memset(n->child, 0, sizeof(n->child));
+	n->open = true;
+	n->index = index;
+	for (unsigned i = 0; m->keep && i < MAP_FAN; i++)
+		n->child[i] = map_base_digest(
+			m->base, level - 1, index * MAP_FAN + i);
 }
 
 /* The map of LEVEL at INDEX is D: enters it into the node above. */
@@ -197,11 +222,8 @@ static int add(struct map_builder *m, unsigned level, uint64_t index,
 		if (err < 0)
 			return err;
 	}
-	if (!up->open) {
-		memset(up->child, 0, sizeof(up->child));
-		up->open = true;
-		up->index = index / MAP_FAN;
-	}
+	if (!up->open)
+		open_node(m, level + 1, index / MAP_FAN);
 	up->child[index % MAP_FAN] = *d;
 	return 0;
 }
@@ -209,7 +231,9 @@ static int add(struct map_builder *m, unsigned level, uint64_t index,
 int map_builder_add(
 	struct map_builder *m, uint64_t window, const struct digest *leaf)
 {
-	return digest_is_none(leaf) ? 0 : add(m, 0, window, leaf);
+	if (digest_is_none(leaf) && !m->keep)
+		return 0;
+	return add(m, 0, window, leaf);
 }
 
 int map_builder_finish(struct map_builder *m, struct digest *ret_root)

@@ -15,8 +15,9 @@
 
 /*
  * The parent's map, read node by node as it is asked for, in rising order of
- * windows best. What cannot be read counts as absent: the backup then stores
- * it anew, which is what heals it.
+ * windows best. What cannot be read counts as absent: a backup then stores
+ * it anew, which is what heals it. Whoever keeps parts of the map must ask for
+ * map_base_error() before it relies on any answer.
  */
 struct map_base;
 int must_check map_base_new(struct repo *r, const struct digest *root,
@@ -28,20 +29,29 @@ DEFINE_CLEANUP(struct map_base *, map_base_free);
 struct digest map_base_digest(
 	struct map_base *b, unsigned level, uint64_t index);
 
+/* 0, or why some map could not be read. */
+int must_check map_base_error(const struct map_base *b);
+
 /* Reads, re-hashes and checks one map document. -ENOENT, -EBADMSG: logged. */
 int must_check map_load(struct repo *r, const struct digest *d, unsigned level,
 	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len);
 
 struct map_builder;
 
-/* WRITER and BATCH are NULL in a dry run. */
-int must_check map_builder_new(uint64_t size, struct map_base *base,
+/*
+ * WRITER and BATCH are NULL in a dry run. What is not added is absent, or, if
+ * KEEP, as it is in the base.
+ */
+int must_check map_builder_new(uint64_t size, bool keep, struct map_base *base,
 	const struct quarantine *q, struct writer *w, struct batch *batch,
 	struct map_builder **ret);
 void map_builder_free(struct map_builder *m);
 DEFINE_CLEANUP(struct map_builder *, map_builder_free);
 
-/* Leaves in rising order of windows; those that are absent are left out. */
+/*
+ * Leaves in rising order of windows. Absent ones may be left out, unless they
+ * take the place of one that would be kept.
+ */
 int must_check map_builder_add(
 	struct map_builder *m, uint64_t window, const struct digest *leaf);
 int must_check map_builder_finish(

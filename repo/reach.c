@@ -59,19 +59,21 @@ int reach_new(struct repo *repo, unsigned n_threads, const _Atomic bool *cancel,
 	struct damage *damage, struct reach **ret)
 {
 	struct reach *c = calloc(1, sizeof(*c));
+	struct worker *workers = calloc(n_threads, sizeof(*workers));
 	int r = 0;
 
-	if (!c)
+	if (!c || !workers) {
+		free(c);
+		free(workers);
 		return fail(ENOMEM, "maps: %m");
+	}
+	c->workers = workers;
 	c->repo = repo;
 	c->damage = damage;
 	c->cancel = cancel;
 	pthread_mutex_init(&c->lock, NULL);
-	c->workers = calloc(n_threads, sizeof(*c->workers));
-	if (!c->workers)
-		r = fail(ENOMEM, "maps: %m");
 	while (r == 0 && c->n_threads < n_threads)
-		r = fetcher_new(repo, &c->workers[c->n_threads++].fetcher);
+		r = fetcher_new(repo, &workers[c->n_threads++].fetcher);
 	if (r < 0)
 		reach_free(c);
 	else
@@ -123,7 +125,7 @@ static int check_map(struct reach *c, struct worker *w, struct digest want,
 	struct doc *doc, int err)
 {
 	unsigned at_level = 1u << c->level;
-	uint32_t len;
+	uint32_t len = 0;
 
 	if (err == 0 && !doc->body)
 		return damage_add(c->damage, COLL_MAPS, &want, DAMAGE_MISSING);

@@ -20,7 +20,8 @@
 #define MARKER_TMP "hivefs.tmp"
 #define MARKER_FIRST "hivefs repository\n"
 #define MARKER_MAX 4096
-#define RESERVE_LEN (16 << 20)
+#define RESERVE_LEN (UINT64_C(16) << 20)
+#define RESERVE_STEP (64u << 10)
 /* less free space than this is not taken for the reserve */
 #define RESERVE_SPARE (64u << 20)
 
@@ -103,49 +104,65 @@ static int marker_write(struct repodir *d)
 
 static bool uuid_parse(const char *text, struct uuid *ret)
 {
-	char hex[33], back[UUID_TEXT];
+	char back[UUID_TEXT];
 	size_t n = 0;
 
-	for (const char *p = text; *p && n < 32; p++)
-		if (*p != '-')
-			hex[n++] = *p;
-	hex[n] = '\0';
-	for (unsigned i = 0; i < 16; i++)
-		if (sscanf(hex + 2 * i, "%2hhx", &ret->b[i]) != 1)
-			return false;
-	return strcmp(uuid_text(ret, back), text) == 0;
+	for (const char *p = text; n < sizeof(ret->b) && p[0] && p[1]; p += 2) {
+		char byte[3] = { 0 };
+
+		p += *p == '-';
+		memcpy(byte, p, 2);
+		ret->b[n++] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	return n == sizeof(ret->b) && strcmp(uuid_text(ret, back), text) == 0;
+}
+
+#define VALUE_MAX 64
+
+/* The value in the line at *AT, which must be NAME's; moves on to the next. */
+static bool marker_line(const char **at, const char *name, char *ret)
+{
+	size_t n = strlen(name), len;
+
+	if (strncmp(*at, name, n) != 0 || (*at)[n] != ' ')
+		return false;
+	len = strcspn(*at + n + 1, "\n");
+	if (len == 0 || len >= VALUE_MAX || (*at)[n + 1 + len] != '\n')
+		return false;
+	memcpy(ret, *at + n + 1, len);
+	ret[len] = '\0';
+	*at += n + 1 + len + 1;
+	return true;
 }
 
 static int marker_parse(const char *path, const char *text, struct seal *ret)
 {
-	char uuid[UUID_TEXT];
-	uint64_t salt, sum;
-	unsigned format;
-	int at = 0, end = 0;
+	char format[VALUE_MAX], uuid[VALUE_MAX], salt[VALUE_MAX],
+		sum[VALUE_MAX];
+	const char *at = text + strlen(MARKER_FIRST), *sum_at;
+	unsigned long n;
 
 	if (strncmp(text, MARKER_FIRST, strlen(MARKER_FIRST)) != 0)
 		return fail(ENOMEDIUM,
 			"%s: not a hivefs repository: its file '" MARKER
 			"' is something else",
 			path);
-	text += strlen(MARKER_FIRST);
-	if (sscanf(text, "format %9u", &format) == 1 && format != FORMAT)
-		return fail(EPROTONOSUPPORT,
-			format > FORMAT
-				? "%s: is of format %u, and this hivefs reads "
-				  "%d: it needs a newer hivefs"
-				: "%s: is of format %u, and this hivefs reads "
-				  "%d: it needs an older hivefs",
-			path, format, FORMAT);
-	if (sscanf(text,
-		    "format %9u uuid %36s salt %16" SCNx64 "%n sum %16" SCNx64
-		    "%n",
-		    &format, uuid, &salt, &at, &sum, &end) != 4 ||
-		end == 0 || !uuid_parse(uuid, &ret->uuid) ||
-		sum != marker_sum(text - strlen(MARKER_FIRST),
-			       strlen(MARKER_FIRST) + (size_t)at + 1))
+	if (!marker_line(&at, "format", format))
 		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	ret->salt = salt;
+	n = strtoul(format, NULL, 10);
+	if (n != FORMAT)
+		return fail(EPROTONOSUPPORT,
+			"%s: is of format %lu, and this hivefs reads %d: it "
+			"needs %s hivefs",
+			path, n, FORMAT, n > FORMAT ? "a newer" : "an older");
+	if (!marker_line(&at, "uuid", uuid) || !marker_line(&at, "salt", salt))
+		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
+	sum_at = at;
+	if (!marker_line(&at, "sum", sum) || !uuid_parse(uuid, &ret->uuid) ||
+		strtoull(sum, NULL, 16) !=
+			marker_sum(text, (size_t)(sum_at - text)))
+		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
+	ret->salt = strtoull(salt, NULL, 16);
 	return 0;
 }
 
@@ -312,20 +329,27 @@ bool repodir_reserve_spend(struct repodir *d)
 	return true;
 }
 
-void repodir_reserve_fill(struct repodir *d)
+void repodir_reserve_fill(struct repodir *d, bool again)
 {
 	scoped(closep) int fd = -1;
+	uint64_t len = RESERVE_LEN;
 	struct statvfs vfs;
 	struct stat st;
 
 	fd = openat(d->fd, "reserve", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 || fstat(fd, &st) != 0 || fstatvfs(d->fd, &vfs) != 0)
 		return;
-	if (st.st_size >= RESERVE_LEN ||
-		vfs.f_bavail < (RESERVE_LEN + RESERVE_SPARE) / vfs.f_frsize)
+	if ((uint64_t)st.st_size >= len ||
+		(!again && vfs.f_bavail < (len + RESERVE_SPARE) / vfs.f_frsize))
 		return;
-	if (fallocate(fd, 0, 0, RESERVE_LEN) != 0 && ftruncate(fd, 0) != 0)
-		log_debug("store", "%s/reserve: %m", d->path);
+	len = MIN_OF(len, (uint64_t)vfs.f_bavail * vfs.f_frsize);
+	while (fallocate(fd, 0, 0, (off_t)len) != 0) {
+		if (ftruncate(fd, 0) != 0 || !again || len <= RESERVE_STEP) {
+			log_debug("store", "%s/reserve: %m", d->path);
+			return;
+		}
+		len -= RESERVE_STEP;
+	}
 }
 
 /* What an interrupted creation leaves, and what a new file system begins with.
@@ -363,6 +387,7 @@ static int check_empty(struct repodir *d)
 			closep(&fd);
 			break;
 		}
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has DIR */
 		while ((e = readdir(dir)) && r == 0)
 			if (pass ? segment_id(e->d_name) != 0
 				 : !name_is_ours(e->d_name))
@@ -400,7 +425,7 @@ static int create_inside(struct repodir *d,
 		return fail(ENOSPC, "%s: %m", d->index);
 	if (r < 0)
 		return r;
-	repodir_reserve_fill(d);
+	repodir_reserve_fill(d, false);
 	d->segments =
 		openat(d->fd, "segments", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	index = openat(d->fd, "index", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

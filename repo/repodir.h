@@ -45,7 +45,10 @@ int must_check repodir_remove_index(const struct repodir *d, const char *name);
 
 /* True if space was given back by this call. */
 bool repodir_reserve_spend(struct repodir *d);
-/* Best effort, quietly. */
-void repodir_reserve_fill(struct repodir *d);
+/*
+ * Best effort, quietly: nothing unless there is plenty of space. AGAIN: it was
+ * spent by the caller, who is done, so as much of it as is left is kept back.
+ */
+void repodir_reserve_fill(struct repodir *d, bool again);
 
 #endif

@@ -29,10 +29,8 @@ char *segment_name(uint32_t id, char buf[SEGMENT_NAME])
 uint32_t segment_id(const char *name)
 {
 	char back[SEGMENT_NAME];
-	unsigned id;
+	uint32_t id = (uint32_t)strtoul(name, NULL, 16);
 
-	if (sscanf(name, "%8x", &id) != 1)
-		return 0;
 	return strcmp(segment_name(id, back), name) == 0 ? id : 0;
 }
 
@@ -169,6 +167,12 @@ void segment_append_fini(struct segment_append *a)
 	a->buf = NULL;
 }
 
+/* A quota is a disk that is full for us. */
+static int write_error(void)
+{
+	return errno == EDQUOT ? -ENOSPC : -errno;
+}
+
 static int append_write(struct segment_append *a)
 {
 	struct iovec *iov = a->iov;
@@ -180,7 +184,7 @@ static int append_write(struct segment_append *a)
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
-			return -errno;
+			return write_error();
 		if (done == 0)
 			return -EIO;
 		a->written += (uint64_t)done;
@@ -252,5 +256,5 @@ int segment_append_flush(struct segment_append *a)
 
 	if (err)
 		return err;
-	return fdatasync(a->fd) == 0 ? 0 : -errno;
+	return fdatasync(a->fd) == 0 ? 0 : write_error();
 }

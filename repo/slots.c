@@ -58,7 +58,7 @@ int segment_open_append(
 
 	if (fd < 0 && errno == ENOENT)
 		return -ENOENT;
-	if (fd < 0 && errno == ENOSPC)
+	if (fd < 0 && (errno == ENOSPC || errno == EDQUOT))
 		return -ENOSPC;
 	if (fd < 0)
 		return fail(errno, "%s/segments/%s: %m", dir->path, name);
@@ -85,26 +85,35 @@ static int segment_begin(const struct repodir *dir, uint32_t id, int fd)
 	return 0;
 }
 
+static int cut_off(int fd, uint64_t committed)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	if ((uint64_t)st.st_size < committed)
+		return -EBADMSG;
+	if ((uint64_t)st.st_size > committed &&
+		(ftruncate(fd, (off_t)committed) != 0 || fsync(fd) != 0))
+		return -errno;
+	return 0;
+}
+
 int segment_trim(
 	const struct repodir *dir, const struct segment_row *row, int fd)
 {
-	struct stat st;
-	int r = 0;
+	int r = row->committed ? cut_off(fd, row->committed)
+			       : segment_begin(dir, row->id, fd);
 
-	if (row->committed == 0)
-		r = segment_begin(dir, row->id, fd);
-	else if (fstat(fd, &st) != 0)
-		r = -errno;
-	else if ((uint64_t)st.st_size < row->committed)
+	if (r == -ENOSPC || r == -EDQUOT)
+		return -ENOSPC;
+	if (r == -EBADMSG)
 		return fail(EBADMSG,
 			"%s/segments/%08x.seg: is shorter than it was",
 			dir->path, row->id);
-	else if ((uint64_t)st.st_size > row->committed &&
-		 (ftruncate(fd, (off_t)row->committed) != 0 || fsync(fd) != 0))
-		r = -errno;
-	if (r < 0 && r != -ENOSPC)
+	if (r < 0)
 		return fail(-r, "%s/segments/%08x.seg: %m", dir->path, row->id);
-	return r;
+	return 0;
 }
 
 int segment_allocate(struct index_txn *t, bool journal, struct segment_row *ret)

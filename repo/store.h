@@ -163,7 +163,8 @@ enum scan_flags {
  * Visits documents in key order (as bytes) whose key begins with PREFIX (NULL:
  * all). A visit that returns other than 0 ends the scan with that value.
  * Documents inserted or removed meanwhile may or may not be seen. The visit may
- * call the store. The body is valid during the visit.
+ * call the store. The body is valid during the visit. Damaged documents are
+ * passed over: -EBADMSG when all others have been visited.
  */
 typedef int (*store_visit)(void *arg, const struct doc *doc);
 int must_check store_scan(struct store *s, enum coll c,
@@ -172,7 +173,9 @@ int must_check store_scan(struct store *s, enum coll c,
 /*
  * Visits every document of a collection once, in the order that is fastest to
  * read, on N_THREADS threads; ERR is -EBADMSG where its bytes fail their
- * checksum (body NULL then). THREAD as in parallel_for().
+ * checksum (body NULL then). THREAD as in parallel_for(). Whoever compacts the
+ * store meanwhile may have documents visited twice, never left out. A visit that
+ * returns other than 0 ends the walk with that value.
  */
 typedef int (*store_walk_visit)(
 	void *arg, const struct doc *doc, int err, unsigned thread);

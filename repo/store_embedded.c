@@ -31,8 +31,11 @@ bool embedded_again(struct handle *h, int r)
 {
 	if (r != -ENOSPC)
 		return false;
-	if (h->flags & STORE_SPEND_RESERVE && repodir_reserve_spend(h->e->dir))
+	if (h->flags & STORE_SPEND_RESERVE &&
+		repodir_reserve_spend(h->e->dir)) {
+		h->spent = true;
 		return true;
+	}
 	fail(ENOSPC, "%s: %m", h->e->dir->path);
 	return false;
 }
@@ -146,8 +149,13 @@ static void embedded_unshare(struct embedded *e)
 
 static void embedded_close(struct store *s)
 {
-	embedded_unshare(handle_of(s)->e);
-	free(handle_of(s));
+	struct handle *h = handle_of(s);
+
+	/* else a backup takes it, and the next rm has none */
+	if (h->spent)
+		repodir_reserve_fill(h->e->dir, true);
+	embedded_unshare(h->e);
+	free(h);
 }
 
 static int embedded_sync(struct store *s)
@@ -185,6 +193,7 @@ static uint64_t directory_bytes(int fd)
 		closep(&fd);
 		return 0;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has DIR */
 	while ((d = readdir(dir)))
 		if (fstatat(dirfd(dir), d->d_name, &st, AT_SYMLINK_NOFOLLOW) ==
 				0 &&
@@ -265,7 +274,7 @@ int embedded_open(const char *path, unsigned flags, struct store **ret)
 			path);
 	}
 	if (!(flags & (STORE_READ_ONLY | STORE_SPEND_RESERVE)))
-		repodir_reserve_fill(h->e->dir);
+		repodir_reserve_fill(h->e->dir, false);
 	*ret = &h->base;
 	return 0;
 }

@@ -35,12 +35,13 @@ struct repair {
 	struct vec(struct found) found;
 };
 
-/* What is remembered of a key of a collection that changes. */
+/* What is remembered of a key of a collection that changes; no padding, since
+ * it is written as it is. */
 struct latest {
 	uint64_t order;
 	uint64_t version;
-	bool put;
-	bool tombstone;
+	uint32_t put;
+	uint32_t tombstone;
 };
 
 static bool is_tombstone(const struct record *r, const uint8_t *body)
@@ -64,10 +65,13 @@ static bool is_later(const struct latest *now, const struct latest *was)
 	return now->version > was->version;
 }
 
+/* Keys of what is remembered begin with the collection, and so: */
+#define LOSER 0x80 /* of chunks and maps: a record that found its key taken */
+
 /* Collection, key and, of chunks and maps, version. */
 static size_t scratch_key(const struct record *r, bool version, uint8_t *buf)
 {
-	size_t n = 1 + r->key.len;
+	size_t n = 1 + (size_t)r->key.len;
 
 	buf[0] = (uint8_t)r->coll;
 	memcpy(buf + 1, r->key.b, r->key.len);
@@ -78,7 +82,11 @@ static size_t scratch_key(const struct record *r, bool version, uint8_t *buf)
 	return n;
 }
 
-/* Immutable: the first one stands; a removal is of one incarnation. */
+/*
+ * Immutable, and in no order: the first one stands, a removal is of one
+ * incarnation. Records that found their key taken are kept in mind: what took
+ * it may turn out to be removed.
+ */
 static int apply_content(
 	struct index_txn *t, const struct record *r, const struct entry *e)
 {
@@ -89,9 +97,13 @@ static int apply_content(
 
 	if (r->kind == RECORD_PUT) {
 		err = index_scratch_get(t, key, len, &mark, 1);
-		if (err == -ENOENT)
-			err = index_insert(t, r->coll, &r->key, e);
-		return err == -EEXIST ? 0 : err;
+		if (err != -ENOENT)
+			return err;
+		err = index_insert(t, r->coll, &r->key, e);
+		key[0] |= LOSER;
+		return err == -EEXIST
+			       ? index_scratch_put(t, key, len, e, sizeof(*e))
+			       : err;
 	}
 	err = index_scratch_put(t, key, len, &mark, 1);
 	if (err == 0)
@@ -99,6 +111,28 @@ static int apply_content(
 	if (err == -ENOENT || (err == 0 && old.version != r->version))
 		return 0;
 	return err < 0 ? err : index_remove(t, r->coll, &r->key, &old);
+}
+
+/* Whose key is free after all? */
+static int apply_loser(struct index_txn *t, const uint8_t *key, size_t len,
+	const void *value, size_t value_len)
+{
+	uint8_t put[1 + KEY_MAX + 8], mark;
+	struct entry e;
+	struct key k;
+	int err;
+
+	if (!(key[0] & LOSER) || value_len != sizeof(e))
+		return 0;
+	memcpy(put, key, len);
+	put[0] &= (uint8_t)~LOSER;
+	err = index_scratch_get(t, put, len, &mark, 1);
+	if (err != -ENOENT)
+		return err;
+	memcpy(&e, value, sizeof(e));
+	k = key_of(key + 1, len - 9);
+	err = index_insert(t, put[0], &k, &e);
+	return err == -EEXIST ? 0 : err;
 }
 
 static int apply_change(
@@ -274,6 +308,7 @@ static int list_segments(struct repair *p)
 		closep(&fd);
 		return r;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has DIR */
 	while (r == 0 && (errno = 0, d = readdir(dir))) {
 		uint32_t id = segment_id(d->d_name);
 
@@ -293,6 +328,10 @@ static int finish(struct index_txn *t, void *arg)
 	struct repair *p = arg;
 	int r = index_set_state(t, &p->state);
 
+	if (r == 0)
+		r = index_scratch_each(t, apply_loser);
+	if (r == 0)
+		r = index_flush(t);
 	p->result.documents = 0;
 	for (unsigned c = 0; c < N_COLLS && r == 0; c++) {
 		struct store_count count;

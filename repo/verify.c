@@ -86,7 +86,8 @@ static int check_labels(struct check *c, struct keys *bad)
 		r = point_key_parse(&keys.v[i], &id);
 		if (r == 0)
 			r = label_get(c->job->repo, &id, &l);
-		if (r == -EBADMSG && vec_add(bad, keys.v[i]) < 0)
+		if (r == -EBADMSG && keys.v[i].len == POINT_ID_LEN &&
+			vec_add(bad, keys.v[i]) < 0)
 			r = fail(ENOMEM, "verify: %m");
 		r = count_damage(c, r);
 	}
@@ -94,12 +95,17 @@ static int check_labels(struct check *c, struct keys *bad)
 	return r;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+	return memcmp(((const struct key *)a)->b, ((const struct key *)b)->b,
+		POINT_ID_LEN);
+}
+
+/* KEYS as they were listed, so sorted; all of one length. */
 static bool has_key(const struct keys *keys, const struct key *key)
 {
-	for (size_t i = 0; i < keys->n; i++)
-		if (key_eq(&keys->v[i], key))
-			return true;
-	return false;
+	return keys->n &&
+	       bsearch(key, keys->v, keys->n, sizeof(*key), by_bytes);
 }
 
 static int add_point(struct check *c, const struct point *p)

@@ -4,24 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "repo/mapbuild.h"
 #include "src/bytes.h"
 #include "src/log.h"
 
 struct window_worker {
-	struct window_params params;
-	struct codec *codec;
-	struct batch *batch;
+	bool skip_errors;
+	struct leaf_writer *writer;
 	uint8_t *bytes; /* of the window being worked on */
-	struct leaf leaf, base;
-	uint8_t packed[MAP_PACKED_MAX];
-	uint8_t scratch[CHUNK_BODY_MAX]; /* dry run: bodies go nowhere */
-
-	/* what the window's leaf names and the parent's does not */
-	size_t n_unknown;
-	const struct leaf_extent *unknown[LEAF_EXTENTS_MAX];
-	struct key keys[LEAF_EXTENTS_MAX];
-	bool exists[LEAF_EXTENTS_MAX];
+	struct leaf leaf;
 };
 
 int window_worker_new(
@@ -35,12 +25,9 @@ int window_worker_new(
 	if (!w || !w->bytes)
 		err = fail(ENOMEM, "backup: %m");
 	if (err == 0) {
-		w->params = *params;
-		err = codec_new(params->repo->level, &w->codec);
+		w->skip_errors = params->skip_errors;
+		err = leaf_writer_new(&params->store, &w->writer);
 	}
-	if (err == 0 && params->writer)
-		err = batch_new(params->repo, writer_generation(params->writer),
-			params->batch_len, &w->batch);
 	if (err < 0 && w)
 		window_worker_free(w);
 	else if (err == 0)
@@ -50,17 +37,15 @@ int window_worker_new(
 
 void window_worker_free(struct window_worker *w)
 {
-	if (w->batch)
-		batch_free(w->batch);
-	if (w->codec)
-		codec_free(w->codec);
+	if (w->writer)
+		leaf_writer_free(w->writer);
 	free(w->bytes);
 	free(w);
 }
 
 struct batch *window_batch(struct window_worker *w)
 {
-	return w->batch;
+	return leaf_writer_batch(w->writer);
 }
 
 /* One by one: a page that cannot be read is lost, its neighbours are not. */
@@ -86,7 +71,7 @@ static int read_run(struct window_worker *w, struct blk *source, uint64_t base,
 {
 	int err = blk_pread(source, w->bytes + off, end - off, base + off);
 
-	if (err < 0 && w->params.skip_errors)
+	if (err < 0 && w->skip_errors)
 		err = read_pages(w, source, base, off, end, lost);
 	return err;
 }
@@ -162,109 +147,6 @@ static void cut_window(struct window_worker *w, const struct page_set *data,
 	}
 }
 
-static bool base_has(const struct window_worker *w, const struct digest *d)
-{
-	for (uint32_t i = 0; i < w->base.n; i++)
-		if (w->base.v[i].kind == BLK_DATA &&
-			digest_eq(&w->base.v[i].chunk, d))
-			return !quarantine_has(w->params.quarantine, d);
-	return false;
-}
-
-/*
- * What the parent's leaf names is reached by a point that was listed after we
- * registered: it needs no look-up.
- */
-static void list_unknown(struct window_worker *w, const struct window_job *job)
-{
-	uint32_t len;
-
-	w->base.n = 0;
-	if (!digest_is_none(&job->base) &&
-		(map_load(w->params.repo, &job->base, 0, w->packed, &len) < 0 ||
-			leaf_unpack(w->packed, len, &w->base) < 0))
-		w->base.n = 0;
-	w->n_unknown = 0;
-	for (uint32_t i = 0; i < w->leaf.n; i++) {
-		const struct leaf_extent *e = &w->leaf.v[i];
-
-		if (e->kind == BLK_DATA && !base_has(w, &e->chunk))
-			w->unknown[w->n_unknown++] = e;
-	}
-}
-
-/* Looked up among the condemned first, then asked for: never the other way. */
-static int ask(struct window_worker *w)
-{
-	for (size_t i = 0; i < w->n_unknown; i++) {
-		const struct digest *d = &w->unknown[i]->chunk;
-		int err = w->params.writer ? writer_rely(w->params.writer,
-						     COLL_CHUNKS, d, 1)
-					   : 0;
-
-		if (err < 0)
-			return err;
-		w->keys[i] = key_of(d->b, sizeof(d->b));
-	}
-	return store_exists_many(w->params.repo->store, COLL_CHUNKS, w->keys,
-		w->n_unknown, w->exists);
-}
-
-static int store_chunk(struct window_worker *w, const struct leaf_extent *e,
-	struct window_result *r)
-{
-	const uint8_t *plain = w->bytes + e->off;
-	uint8_t *room = w->scratch;
-	uint32_t len;
-	int err = 0;
-
-	if (w->batch && batch_has(w->batch, COLL_CHUNKS, &e->chunk))
-		return 0;
-	if (w->batch)
-		err = batch_room(w->batch, CHUNK_BODY_MAX, &room);
-	if (err == 0)
-		err = chunk_encode(w->codec, plain, e->len, room, &len);
-	if (err < 0)
-		return err;
-	if (w->batch)
-		return batch_add(w->batch, COLL_CHUNKS, &e->chunk, len, e->len);
-	r->fresh += e->len;
-	r->stored += len;
-	return 0;
-}
-
-static int store_leaf(
-	struct window_worker *w, const struct digest *d, uint32_t len)
-{
-	uint8_t *room;
-	int err;
-
-	if (!w->batch)
-		return 0;
-	err = writer_rely(w->params.writer, COLL_MAPS, d, 1);
-	if (err == 0)
-		err = batch_room(w->batch, MAP_PACKED_MAX + 64, &room);
-	if (err < 0)
-		return err;
-	len = leaf_pack(&w->leaf, w->packed);
-	return batch_add(
-		w->batch, COLL_MAPS, d, map_body(w->packed, len, room), 0);
-}
-
-static bool leaf_quarantined(
-	const struct window_worker *w, const struct digest *d)
-{
-	const struct quarantine *q = w->params.quarantine;
-
-	if (q->n == 0)
-		return false;
-	for (uint32_t i = 0; i < w->leaf.n; i++)
-		if (w->leaf.v[i].kind == BLK_DATA &&
-			quarantine_has(q, &w->leaf.v[i].chunk))
-			return true;
-	return quarantine_has(q, d);
-}
-
 int window_run(struct window_worker *w, struct blk *source,
 	const struct window_job *job, struct window_result *ret)
 {
@@ -272,25 +154,12 @@ int window_run(struct window_worker *w, struct blk *source,
 	uint32_t len = (uint32_t)MIN_OF(left, (uint64_t)WINDOW_LEN);
 	struct page_set lost = job->lost;
 	struct window_result r = { 0 };
-	uint32_t packed_len;
 	int err = read_window(w, source, job, len, &lost, &r);
 
 	if (err < 0)
 		return err;
 	cut_window(w, &job->data, &lost, len, &r);
-	packed_len = leaf_pack(&w->leaf, w->packed);
-	if (packed_len)
-		r.leaf = digest_of(w->packed, packed_len);
-	r.changed = !digest_eq(&r.leaf, &job->base);
-	if (packed_len && (r.changed || leaf_quarantined(w, &r.leaf))) {
-		list_unknown(w, job);
-		err = ask(w);
-		for (size_t i = 0; err == 0 && i < w->n_unknown; i++)
-			if (!w->exists[i])
-				err = store_chunk(w, w->unknown[i], &r);
-		if (err == 0)
-			err = store_leaf(w, &r.leaf, packed_len);
-	}
+	err = leaf_write(w->writer, &w->leaf, &job->base, w->bytes, &r.leaf);
 	if (err == 0)
 		*ret = r;
 	return err;

@@ -11,9 +11,7 @@
 
 #include <stdbool.h>
 
-#include "repo/batch.h"
-#include "repo/map.h"
-#include "repo/quarantine.h"
+#include "repo/leafwrite.h"
 #include "src/blk.h"
 
 #define WINDOW_PAGES (WINDOW_LEN / PAGE_LEN)
@@ -42,20 +40,15 @@ struct window_job {
 };
 
 struct window_result {
-	struct digest leaf; /* absent: all zeroes */
 	uint64_t read, data, lost;
-	uint64_t fresh, stored; /* dry run only: what would be inserted */
-	bool changed;
+	struct leaf_result leaf;
 };
 
 struct window_worker;
 
 struct window_params {
-	struct repo *repo;
-	struct writer *writer; /* NULL: a dry run */
-	const struct quarantine *quarantine;
+	struct leaf_writer_params store;
 	bool skip_errors;
-	size_t batch_len;
 };
 
 int must_check window_worker_new(

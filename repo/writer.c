@@ -21,6 +21,8 @@ enum condemned_state { CONDEMNED = 1, SWEEPING = 2 };
 struct writer {
 	struct repo *repo;
 	struct uuid id, target;
+	enum writer_kind kind;
+	uint64_t target_version;
 	uint64_t generation;
 	bool must_look; /* a collection was under way when we registered */
 	pthread_mutex_t lock;
@@ -44,8 +46,10 @@ static int put(struct writer *w, uint64_t version)
 	struct doc d;
 	int err;
 
+	BSON_APPEND_INT32(&b, "kind", (int32_t)w->kind);
 	BSON_APPEND_BINARY(&b, "target", BSON_SUBTYPE_BINARY, w->target.b,
 		sizeof(w->target.b));
+	BSON_APPEND_INT64(&b, "version", (int64_t)w->target_version);
 	d = (struct doc){ .coll = COLL_WRITERS,
 		.key = key_of(w->id.b, sizeof(w->id.b)),
 		.version = version,
@@ -63,7 +67,7 @@ static int put(struct writer *w, uint64_t version)
 static int given_up(void)
 {
 	return fail(ENOTUNIQ,
-		"backup: was given up by a garbage collection that took it for "
+		"this was given up by a garbage collection that took it for "
 		"dead; run it again");
 }
 
@@ -95,17 +99,19 @@ static int seek_older(void *arg, const struct doc *d)
 	return d->generation < w->generation;
 }
 
-int writer_begin(
-	struct repo *r, const struct uuid *machine, struct writer **ret)
+int writer_begin(struct repo *r, enum writer_kind kind,
+	const struct uuid *target, uint64_t version, struct writer **ret)
 {
 	struct writer *w = calloc(1, sizeof(*w));
 	int err;
 
 	if (!w)
-		return fail(ENOMEM, "backup: %m");
+		return fail(ENOMEM, "writer: %m");
 	w->repo = r;
 	w->id = uuid_random();
-	w->target = *machine;
+	w->kind = kind;
+	w->target = *target;
+	w->target_version = version;
 	w->last_beat = monotonic();
 	pthread_mutex_init(&w->lock, NULL);
 	err = sign_on(w);
@@ -216,7 +222,7 @@ static int save_one(struct repo *r, enum coll c, const struct digest *d)
 	}
 	return fail(EBUSY,
 		"%s %.16s…: a garbage collection died while it removed this; "
-		"finish it, then run the backup again",
+		"finish it, then try again",
 		coll_name(c), digest_hex(d, hex));
 }
 

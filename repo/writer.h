@@ -19,9 +19,17 @@
 
 struct writer;
 
-/* TARGET is the machine a point will be published for. */
-int must_check writer_begin(
-	struct repo *r, const struct uuid *machine, struct writer **ret);
+/* What it will publish, so that a collector can fence it (gc.pml). */
+enum writer_kind {
+	/* a point of the machine TARGET, under a key that ends in our id */
+	WRITER_POINT = 1,
+	/* the clone TARGET, by a swap of its document's VERSION, or, if that
+	 * is 0, by an insert: read *before* this is called */
+	WRITER_CLONE = 2,
+};
+
+int must_check writer_begin(struct repo *r, enum writer_kind kind,
+	const struct uuid *target, uint64_t version, struct writer **ret);
 
 /* Removes the registration and frees it, whatever became of the work. */
 void writer_end(struct writer *w);

@@ -13,11 +13,11 @@ static void on_signal(int sig)
 	atomic_store(&cancelled, true);
 }
 
-void cancel_catch(void)
+void cancel_catch(bool wake)
 {
 	struct sigaction stop = {
 		.sa_handler = on_signal,
-		.sa_flags = SA_RESTART | (int)SA_RESETHAND,
+		.sa_flags = (int)SA_RESETHAND | (wake ? 0 : SA_RESTART),
 	};
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 

@@ -14,9 +14,10 @@ extern _Atomic bool cancelled;
 
 /*
  * From here on, signals set the flag. A result that nobody reads any more
- * (SIGPIPE) is an error like others: it must not kill a backup.
+ * (SIGPIPE) is an error like others: it must not kill a backup. WAKE: a call
+ * that waits, for the reader of a pipe, returns with EINTR then.
  */
-void cancel_catch(void);
+void cancel_catch(bool wake);
 
 /* The signal that came, 0 if none did. */
 int cancel_signal(void);

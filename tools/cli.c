@@ -177,11 +177,12 @@ static void words_text(const char *words, char *buf, size_t size)
 static int set_number(const struct cli *c, const struct cli_option *o,
 	const char *value, unsigned *ret)
 {
-	char *end;
+	char *end = NULL;
 	unsigned long v;
 
 	errno = 0;
-	v = isdigit((unsigned char)*value) ? strtoul(value, &end, 10) : 0;
+	v = strtoul(value, &end, 10);
+	/* strtoul() also takes blanks and signs */
 	if (!isdigit((unsigned char)*value) || *end || errno || v < o->min ||
 		v > o->max)
 		return cli_usage(c, "--%s: '%s' is no number from %u to %u",
@@ -410,14 +411,18 @@ int cli_open(const struct cli *c, unsigned flags, struct repo **ret)
 	return repo_open(url, flags, ret);
 }
 
+void cli_no_memory(void)
+{
+	log_error("out of memory");
+	_exit(EXIT_ERROR);
+}
+
 char *cli_address(struct repo *r, const struct point *p)
 {
 	char *text;
 
 	/* a listing that fails leaves the shorter form */
-	if (address_full(r, p, &text) < 0 && !(text = address_text(p))) {
-		log_error("out of memory");
-		exit(EXIT_ERROR);
-	}
+	if (address_full(r, p, &text) < 0 && !(text = address_text(p)))
+		cli_no_memory();
 	return text;
 }

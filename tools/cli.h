@@ -95,6 +95,11 @@ struct repo;
 /* Opens the repository that is meant; FLAGS are store_flags. */
 int must_check cli_open(const struct cli *c, unsigned flags, struct repo **ret);
 
+/*
+ * Ends the program: where only results are being printed, nothing is half done.
+ */
+_Noreturn void cli_no_memory(void);
+
 /* What to type to get P, for whoever reads it; owned. No memory: it exits. */
 char *cli_address(struct repo *r, const struct point *p);
 

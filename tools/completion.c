@@ -142,7 +142,7 @@ void completion_bash(FILE *to)
 	for (const struct verb *const *v = verbs; *v; v++) {
 		fprintf(to, "\t%s) options='", (*v)->name);
 		each_option(to, *v, bash_option);
-		fprintf(to, "' ");
+		fprintf(to, "'; ");
 		bash_operands(to, *v);
 		fprintf(to, " ;;\n");
 	}
@@ -171,8 +171,8 @@ static const char *zsh_action(const char *kind)
 {
 	static const char *const actions[][2] = {
 		{ "file", "_files" },
-		{ "machine", "_hivefs_ask machine" },
-		{ "address", "_hivefs_ask address" },
+		{ "machine", " _hivefs_ask machine" },
+		{ "address", " _hivefs_ask address" },
 		{ "shell", "(bash zsh fish)" },
 		{ "verb", "_hivefs_verbs" },
 	};
@@ -232,18 +232,25 @@ void completion_zsh(FILE *to)
 	}
 	fputs("\t)\n\t_describe verb verbs\n}\n\n"
 	      "_hivefs_ask() {\n"
-	      "\tlocal -a found repo\n"
-	      "\trepo=(${opt_args[-r]:+-r $opt_args[-r]} "
-	      "${opt_args[--repo]:+-r $opt_args[--repo]})\n"
-	      "\tfound=(${(fu)\"$(hivefs points --json $repo 2>/dev/null |\n"
+	      "\tlocal -a found\n"
+	      "\tfound=(${(fu)\"$(hivefs points --json ${repo:+-r$repo} "
+	      "2>/dev/null |\n"
 	      "\t\tsed -n 's/^{\"type\":\"point\".*\"'$1'\":\"\\([^\"]*\\)\".*/"
 	      "\\1/p')\"})\n"
 	      "\tcompadd -a found\n}\n\n"
 	      "_hivefs() {\n"
 	      "\tlocal context state state_descr line\n"
 	      "\ttypeset -A opt_args\n"
-	      "\t_arguments -C '(-r --repo)'{-r,--repo=}'[repository]:value:"
-	      "_files' '1: :->verb' '*::: :->rest'\n"
+	      "\tlocal repo i\n"
+	      "\tfor ((i = 1; i < CURRENT; i++)); do\n"
+	      "\t\tcase $words[i] in\n"
+	      "\t\t-r | --repo) repo=$words[i+1] ;;\n"
+	      "\t\t--repo=*) repo=${words[i]#--repo=} ;;\n"
+	      "\t\tesac\n"
+	      "\tdone\n"
+	      "\t_arguments -C -A '-*' '(-r "
+	      "--repo)'{-r,--repo=}'[repository]:value:"
+	      "_files' '1: :->verb' '*:: :->rest'\n"
 	      "\tcase $state in\n"
 	      "\tverb) _hivefs_verbs; _directories ;;\n"
 	      "\trest)\n"
@@ -309,7 +316,19 @@ void completion_fish(FILE *to)
 	print_verbs(to);
 	fputs("\nend\n\n"
 	      "function __hivefs_ask\n"
-	      "\thivefs points --json 2>/dev/null |\n"
+	      "\tset -l repo\n"
+	      "\tset -l next\n"
+	      "\tfor word in (commandline -opc)\n"
+	      "\t\tif set -q next[1]\n"
+	      "\t\t\tset repo -r $word\n"
+	      "\t\t\tset next\n"
+	      "\t\telse if contains -- $word -r --repo\n"
+	      "\t\t\tset next 1\n"
+	      "\t\telse if string match -q -- '--repo=*' $word\n"
+	      "\t\t\tset repo $word\n"
+	      "\t\tend\n"
+	      "\tend\n"
+	      "\thivefs points --json $repo 2>/dev/null |\n"
 	      "\t\tstring match -rg '^\\{\"type\":\"point\".*\"'$argv[1]'\":\""
 	      "([^\"]*)\"' |\n"
 	      "\t\tsort -u\n"

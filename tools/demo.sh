@@ -171,7 +171,7 @@ run hivefs init
 run hivefs backup web "$disk"
 first=$(used "$dir/backups")
 row "first backup" "$data" "$took"
-note "  stored for it (deduplicated, compressed)" "$(human "$first")"
+note "  the repository grew by" "$(human "$first")"
 
 step "4. Day 2: a package more, a log grown, files gone. The second backup"
 tools/demo-disk.sh --next "$disk"
@@ -179,7 +179,7 @@ run hivefs backup web "$disk"
 second=$(($(used "$dir/backups") - first))
 data2=$(used "$disk")
 row "second backup (all is read, the new is stored)" "$data2" "$took"
-note "  stored for it" "$(human "$second")"
+note "  the repository grew by" "$(human "$second")"
 [ "$second" -lt $((first / 4)) ] ||
 	die "the second backup stored $(human "$second"): that is not only what is new"
 
@@ -222,22 +222,32 @@ step "What was measured on this machine ($(nproc) cores)"
 printf '  %s\n' "${table[@]}"
 printf '  %-48s %10s\n' "the whole demo" "$(calc "$EPOCHREALTIME - $began") s"
 
-where=/tmp/backups
-image=disk.img
-if [ $keep = yes ]; then
-	where=$dir/backups
-	image=$dir/web.img
-fi
 step "What to try next"
+if [ $keep = yes ]; then
+	cat <<-END
+		  export PATH=\$PATH:$PWD/build HIVEFS_REPO=$dir/backups
+	END
+else
+	cat <<-END
+		  export PATH=\$PATH:$PWD/build HIVEFS_REPO=/tmp/backups
+		  tools/demo-disk.sh /tmp/web.img            # or an image, disk or /dev/… of yours
+		  hivefs init
+		  hivefs backup web /tmp/web.img             # raw; --format qcow2, vmdk, vhdx…
+		  tools/demo-disk.sh --next /tmp/web.img
+		  hivefs backup web /tmp/web.img
+	END
+fi
 cat <<-END
-	  export PATH=\$PATH:$PWD/build HIVEFS_REPO=$where
-	  hivefs init                               # once
-	  hivefs backup web $image                  # raw, qcow2, vmdk, vdi, vhdx, /dev/…
 	  hivefs points
-	  hivefs diff web@latest~1 web@latest       # what changed in between
-	  mkdir -p /tmp/mnt && hivefs /tmp/mnt && ls -R /tmp/mnt
+	  hivefs diff web@latest~1 web@latest        # what changed in between
+	  mkdir -p /tmp/mnt && hivefs /tmp/mnt && ls -lsR /tmp/mnt
+	  tools/demo-boot.sh /tmp/mnt/web/latest/disk0.img
 	  hivefs restore web/disk0@latest - | sha256sum
 	  fusermount3 -u /tmp/mnt
-	  tools/demo.sh --keep                      # keeps its disk and its repository
 END
-[ $keep = no ] || printf '  kept: %s (web.img, day1.img, backups/)\n' "$dir"
+if [ $keep = yes ]; then
+	printf '  rm -r %-37s # web.img, day1.img, backups/\n' "$dir"
+else
+	printf '  tools/demo.sh --keep                       # %s\n' \
+		"leaves its disk and its repository"
+fi

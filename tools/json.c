@@ -13,7 +13,8 @@ void json_line(FILE *to, json_t *object)
 {
 	/* one call, so that lines of several threads never mix */
 	char *text = object ? json_dumps(object,
-		JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+				      JSON_COMPACT | JSON_REAL_PRECISION(6))
+			    : NULL;
 
 	if (text)
 		fprintf(to, "%s\n", text);

@@ -13,6 +13,17 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char *first_error; /* lock */
+static char *last;        /* lock; message */
+
+/* Is it the same as the one before? Remembers it otherwise. */
+static bool is_repeated(const char *text)
+{
+	if (last && strcmp(last, text) == 0)
+		return true;
+	free(last);
+	last = strdup(text);
+	return false;
+}
 
 static void text_sink(enum log_level level, const char *text)
 {
@@ -23,9 +34,13 @@ static void text_sink(enum log_level level, const char *text)
 		[LOG_LEVEL_DEBUG] = "hivefs: debug: ",
 	};
 
-	progress_hide();
-	fprintf(stderr, "%s%s\n", prefix[level], text);
-	progress_unhide();
+	pthread_mutex_lock(&lock);
+	if (!is_repeated(text)) {
+		progress_hide();
+		fprintf(stderr, "%s%s\n", prefix[level], text);
+		progress_unhide();
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 static void json_sink(enum log_level level, const char *text)
@@ -40,7 +55,8 @@ static void json_sink(enum log_level level, const char *text)
 	pthread_mutex_lock(&lock);
 	if (level == LOG_LEVEL_ERROR && !first_error)
 		first_error = strdup(text);
-	else
+	else if (!is_repeated(text) &&
+		 !(first_error && strcmp(first_error, text) == 0))
 		json_line(stderr,
 			json_pack("{s:s, s:s, s:o}", "type", "message", "level",
 				names[level], "message", json_text(text)));
@@ -63,6 +79,7 @@ void message_end(int code)
 			json_pack("{s:s, s:s, s:o}", "type", "message", "level",
 				"error", "message", json_text(first_error)));
 	free(first_error);
-	first_error = NULL;
+	free(last);
+	first_error = last = NULL;
 	log_set_sink(NULL);
 }

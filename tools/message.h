@@ -3,6 +3,7 @@
  * message - where what a verb logs goes: lines for people, or with --json one
  * line of JSON each, on stderr. The first error is the cause of a failure: it
  * is kept until the exit code is known and is then {"type":"error","code":…}.
+ * What several threads run into alike is said once.
  *
  * Threads    messages come from any thread; the functions here belong to one.
  */

@@ -28,7 +28,7 @@ struct line {
 	pthread_t thread;
 };
 
-/* Protects the terminal's line; no other lock is taken while it is held. */
+/* Protects the terminal's line; taken after that of message.c, if at all. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool shown; /* lock */
 static bool running;

@@ -201,21 +201,6 @@ int restore_to_blk(
 	return r;
 }
 
-static int write_all(int fd, const char *name, const uint8_t *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail(errno, "%s: write: %m", name);
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* A window that is fetched while those before it are being written. */
 struct ahead {
 	struct disk *disk;
@@ -264,6 +249,24 @@ static void fetch_ahead(struct stream *s, uint64_t off)
 	}
 }
 
+static int write_all(struct stream *s, const uint8_t *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n;
+
+		if (atomic_load(s->job->cancel))
+			return -ECANCELED;
+		n = write(s->fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail(errno, "%s: write: %m", s->name);
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 static int stream_zeroes(struct stream *s, uint64_t len)
 {
 	int r = 0;
@@ -271,9 +274,7 @@ static int stream_zeroes(struct stream *s, uint64_t len)
 	while (len > 0 && r == 0) {
 		size_t n = MIN_OF(len, (uint64_t)sizeof(zeroes));
 
-		r = atomic_load(s->job->cancel)
-			    ? -ECANCELED
-			    : write_all(s->fd, s->name, zeroes, n);
+		r = write_all(s, zeroes, n);
 		len -= n;
 	}
 	return r;
@@ -289,8 +290,7 @@ static int stream_data(struct stream *s, uint64_t off, uint64_t len)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < pieces.n && r == 0; i++)
-		r = write_all(
-			s->fd, s->name, pieces.v[i].data, pieces.v[i].len);
+		r = write_all(s, pieces.v[i].data, pieces.v[i].len);
 	pieces_fini(&pieces);
 	return r;
 }

@@ -6,8 +6,9 @@
 #   tools/setup.sh [--no-build] [build|demo|test]...
 #
 # build is always part of it: what compiles and runs hivefs. demo adds what the
-# demo disk is made of, test (which includes demo) what tools/test.sh runs. The
-# second run has nothing to do and takes a second.
+# demo disk is made of, test (which includes demo) what tools/test.sh runs. Only
+# with test are the tests compiled too. The second run has nothing to do and
+# takes a second.
 
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
@@ -22,18 +23,22 @@ packages=(
 )
 demo=(qemu-system-x86 grub-pc-bin e2fsprogs fdisk)
 tests=(
-	libcmocka-dev openssl nbdkit libnbd-bin jq strace
+	libcmocka-dev python3 openssl nbdkit libnbd-bin jq strace
 	clang libclang-rt-14-dev llvm clang-tidy clang-format
 	cppcheck shellcheck
 )
 
 build=yes
+targets=(hivefs)
 for arg; do
 	case $arg in
 	--no-build) build=no ;;
 	build) ;;
 	demo) packages+=("${demo[@]}") ;;
-	test) packages+=("${demo[@]}" "${tests[@]}") ;;
+	test)
+		packages+=("${demo[@]}" "${tests[@]}")
+		targets=(all)
+		;;
 	*)
 		echo "usage: setup.sh [--no-build] [build|demo|test]..." >&2
 		exit 2
@@ -89,6 +94,6 @@ if [ ! -e build/build.ninja ]; then
 	echo "setup: configuring build/"
 	quietly "configuring" meson setup build
 fi
-[ "$(ninja -C build -n | tail -n 1)" = "ninja: no work to do." ] ||
+[ "$(ninja -C build -n "${targets[@]}" | tail -n 1)" = "ninja: no work to do." ] ||
 	echo "setup: building"
-quietly "the build" ninja -C build
+quietly "the build" ninja -C build "${targets[@]}"

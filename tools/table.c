@@ -2,14 +2,14 @@
 #define _GNU_SOURCE
 #include "tools/table.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "src/bytes.h"
-#include "src/exit.h"
-#include "src/log.h"
 #include "src/text.h"
+#include "tools/cli.h"
 
 enum { COLUMNS_MAX = 16 };
 
@@ -22,11 +22,8 @@ void table_add(struct table *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	/* only results are printed by tables: nothing is half done here */
-	if (n < 0 || vec_add(&t->cells, text) < 0) {
-		log_error("out of memory");
-		exit(EXIT_ERROR);
-	}
+	if (n < 0 || vec_add(&t->cells, text) < 0)
+		cli_no_memory();
 }
 
 void table_add_size(struct table *t, uint64_t bytes)
@@ -63,6 +60,7 @@ void table_print(struct table *t, int indent)
 		heads[n] = t->heads[n] + (t->heads[n][0] == '>');
 		width[n] = (int)strlen(heads[n]);
 	}
+	assert(n > 0 && t->cells.n % n == 0);
 	for (size_t i = 0; i < t->cells.n; i++) {
 		int len = (int)strlen(t->cells.v[i]);
 

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "src/blk_file.h"
 #include "src/log.h"
@@ -131,6 +133,33 @@ static int open_locked(const char *path, int flags, int *ret)
 	return 0;
 }
 
+/*
+ * Is there room for DATA bytes more? Not asked of file systems that compress,
+ * nor of those that do not know.
+ */
+static int check_space(const char *name, const char *dir, uint64_t data)
+{
+	char need[16], have[16];
+	struct statfs st;
+	uint64_t room;
+
+	if (statfs(dir, &st) != 0)
+		return fail(errno, "%s: %m", dir);
+	switch ((uint32_t)st.f_type) {
+	case BTRFS_SUPER_MAGIC:
+	case 0x2fc12fc1: /* ZFS */
+	case 0xca451a4e: /* bcachefs */
+		return 0;
+	default:
+		break;
+	}
+	room = (uint64_t)st.f_bavail * (uint64_t)st.f_bsize;
+	if (st.f_blocks == 0 || room >= data)
+		return 0;
+	return fail(ENOSPC, "%s: has room for %s, the disk holds %s", name,
+		size_text(room, have), size_text(data, need));
+}
+
 static int check_file(struct target *t, const struct stat *there,
 	const struct target_options *o)
 {
@@ -159,7 +188,8 @@ static int check_file(struct target *t, const struct stat *there,
 		return fail(errno, "%s: %m", t->partial);
 	t->rename_first = there != NULL;
 	t->fresh = !there || there->st_size == 0;
-	return there ? open_locked(t->name, 0, &t->fd) : 0;
+	return there ? open_locked(t->name, 0, &t->fd)
+		     : check_space(t->name, dir, o->data);
 }
 
 int target_check(const char *name, uint64_t size,
@@ -202,7 +232,7 @@ int target_prepare(struct target *t, uint64_t size)
 	return blk_file_new(take_fd(t->fd), t->partial, true, &t->blk);
 }
 
-static int sync_directory(const char *path)
+int target_sync_entry(const char *path)
 {
 	scoped(freep) char *dir = parent_of(path);
 	scoped(closep) int fd =
@@ -221,7 +251,7 @@ int target_finish(struct target *t)
 		return r;
 	if (rename(t->partial, t->name) != 0)
 		return fail(errno, "%s: rename: %m", t->partial);
-	return sync_directory(t->name);
+	return target_sync_entry(t->name);
 }
 
 void target_fini(struct target *t)
@@ -232,4 +262,26 @@ void target_fini(struct target *t)
 		close(t->fd);
 	free(t->name);
 	free(t->partial);
+}
+
+int target_directory(const char *name, const char *repository)
+{
+	scoped(freep) char *path = strdup(name);
+	scoped(freep) char *dir = NULL;
+	int r;
+
+	if (!path)
+		return fail(ENOMEM, "%s: %m", name);
+	/* "new/" lies in the directory that "new" lies in */
+	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = 0;
+	dir = parent_of(path);
+	if (!dir)
+		return fail(ENOMEM, "%s: %m", name);
+	r = check_outside(name, dir, repository);
+	if (r < 0)
+		return r;
+	if (mkdir(path, 0777) != 0)
+		return fail(errno == EPERM ? EACCES : errno, "%s: %m", name);
+	return target_sync_entry(path);
 }

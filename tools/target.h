@@ -23,6 +23,7 @@
 struct target_options {
 	bool overwrite; /* what holds data may be lost */
 	bool resume;    /* NAME.partial may be continued */
+	uint64_t data;  /* bytes that a new file will take */
 	/* of the repository, which must not be written into; NULL: not a path
 	 */
 	const char *repository;
@@ -52,5 +53,11 @@ int must_check target_prepare(struct target *t, uint64_t size);
 int must_check target_finish(struct target *t);
 
 void target_fini(struct target *t);
+
+/* A new directory NAME to restore to; -EINVAL, logged, in the repository. */
+int must_check target_directory(const char *name, const char *repository);
+
+/* The directory entry PATH survives power loss when it returns 0. */
+int must_check target_sync_entry(const char *path);
 
 #endif

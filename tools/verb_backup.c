@@ -80,13 +80,12 @@ static int split(const struct backup *b, size_t i, const char *text,
 	if (!name)
 		return fail(ENOMEM, "%s: %m", text);
 	if (!disk_name_ok(name)) {
-		int r = cli_usage(b->cli,
+		cli_usage(b->cli,
 			"'%s': not a disk's name (letters, digits, dot, dash, "
 			"underscore; not ro, files or point)",
 			name);
-
 		free(name);
-		return r;
+		return EXIT_USAGE;
 	}
 	*ret_name = name;
 	*ret_source = text + len + 1;
@@ -308,7 +307,7 @@ static int backup(struct backup *b)
 		r = open_sources(b);
 	if (r != 0)
 		return r;
-	cancel_catch();
+	cancel_catch(false);
 	r = ingest_all(b, &p);
 	if (r < 0)
 		return r;

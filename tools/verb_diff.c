@@ -148,8 +148,9 @@ static void print_total(const struct diff *d)
 	else if (d->total_extents == 0)
 		printf("no difference\n");
 	else
-		printf("%s in %" PRIu64 " extents\n",
-			size_text(d->total_bytes, n), d->total_extents);
+		printf("%s in %" PRIu64 " extent%s\n",
+			size_text(d->total_bytes, n), d->total_extents,
+			d->total_extents == 1 ? "" : "s");
 }
 
 static int run(struct cli *c)

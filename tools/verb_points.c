@@ -5,7 +5,6 @@
 #include "repo/machine.h"
 #include "repo/point.h"
 #include "repo/repo.h"
-#include "src/exit.h"
 #include "src/log.h"
 #include "tools/json.h"
 #include "tools/table.h"
@@ -16,6 +15,7 @@ struct listing {
 	struct repo *repo;
 	struct table table;
 	uint64_t n_points, n_machines;
+	int damaged; /* -EBADMSG once a point was, which hides no other */
 };
 
 /* What follows the @ of its address: of two in one second more than a time. */
@@ -59,10 +59,14 @@ static int visit_point(void *arg, const struct point *p)
 static int visit_machine(void *arg, const char *name, const struct uuid *uuid)
 {
 	struct listing *l = arg;
+	int r;
 
 	(void)name;
 	l->n_machines++;
-	return point_list(l->repo, uuid, false, visit_point, l);
+	r = point_list(l->repo, uuid, false, visit_point, l);
+	if (r == -EBADMSG)
+		l->damaged = r;
+	return r == -EBADMSG ? 0 : r;
 }
 
 static int list(struct listing *l)
@@ -110,7 +114,7 @@ static int run(struct cli *c)
 					  (json_int_t)l.n_machines));
 	else if (l.n_points == 0 && !c->quiet)
 		printf("no points yet\n");
-	return EXIT_OK;
+	return l.damaged;
 }
 
 const struct verb verb_points = {

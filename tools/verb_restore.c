@@ -98,8 +98,9 @@ static int choose_paths(struct job *j)
 	size_t len = strlen(target);
 	struct stat st;
 	bool there = stat(target, &st) == 0;
-	bool in_directory = j->n > 1 || (there && S_ISDIR(st.st_mode));
 	const char *slash = len && target[len - 1] == '/' ? "" : "/";
+	bool in_directory =
+		j->n > 1 || !*slash || (there && S_ISDIR(st.st_mode));
 
 	if (j->n > 1 && (to_stdout(j) || (there && !S_ISDIR(st.st_mode))))
 		return cli_usage(j->cli,
@@ -129,20 +130,21 @@ static int choose_paths(struct job *j)
 
 static int check_all(struct job *j)
 {
-	const struct target_options o = {
+	struct target_options o = {
 		.overwrite = j->options->overwrite,
 		.resume = j->options->resume,
 		.repository = j->repository,
 	};
 	int r = 0;
 
-	if (j->new_directory && !j->options->dry_run &&
-		mkdir(j->new_directory, 0777) != 0)
-		return fail(errno, "%s: %m", j->new_directory);
-	for (size_t i = 0; i < j->n && r == 0 && !to_stdout(j); i++) {
-		/* what is not there yet cannot be in the way */
-		if (j->new_directory && j->options->dry_run)
-			return 0;
+	/* what is not there yet cannot be in the way */
+	if (to_stdout(j) || (j->new_directory && j->options->dry_run))
+		return 0;
+	if (j->new_directory)
+		r = target_directory(j->new_directory, j->repository);
+	for (size_t i = 0; i < j->n; i++)
+		o.data += j->v[i].disk->stats.data;
+	for (size_t i = 0; i < j->n && r == 0; i++) {
 		j->v[i].checked = true;
 		r = target_check(
 			j->v[i].path, j->v[i].disk->size, &o, &j->v[i].target);
@@ -198,10 +200,10 @@ static int restore_all(struct job *j)
 	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
 	for (size_t i = 0; i < j->n && r == 0; i++)
 		r = restore_disk(j, &j->v[i]);
-	progress_end();
 	for (size_t i = 0; i < j->n && r == 0; i++)
 		r = to_stdout(j) ? finish_stdout()
 				 : target_finish(&j->v[i].target);
+	progress_end();
 	j->seconds = clock_seconds() - begun;
 	return r;
 }
@@ -234,12 +236,13 @@ static void print_text(const struct job *j, const char *address)
 			address, size_text(j->size, size), j->cli->operands[1]);
 	else
 		fprintf(to,
-			"%s: restored to %s: %s, written %s, %.1f s, %s/s\n",
+			"%s: restored to %s: %s, of which %s had to be "
+			"written, in %.1f s (%s/s)\n",
 			address,
 			to_stdout(j) ? "standard output" : j->cli->operands[1],
 			size_text(j->size, size),
 			size_text(j->written, written), j->seconds,
-			size_text((uint64_t)((double)j->size /
+			size_text((uint64_t)((double)j->written /
 					     MAX_OF(j->seconds, 1e-3)),
 				rate));
 }
@@ -276,7 +279,7 @@ static int restore(struct job *j)
 	if (r != 0)
 		return r;
 	if (!j->options->dry_run) {
-		cancel_catch();
+		cancel_catch(to_stdout(j));
 		r = restore_all(j);
 	}
 	return r < 0 ? r : report(j);

@@ -95,7 +95,7 @@ static int show(struct cli *c, struct repo *repo, const struct address *a)
 static int run(struct cli *c)
 {
 	scoped(repo_closep) struct repo *repo = NULL;
-	struct address a;
+	struct address a = { 0 };
 	int r = cli_open(c, STORE_READ_ONLY, &repo);
 
 	if (r == 0)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 
 #include "repo/machine.h"
 #include "repo/point.h"
 #include "repo/repo.h"
-#include "src/exit.h"
 #include "src/text.h"
 #include "tools/json.h"
 #include "tools/table.h"
@@ -17,6 +17,7 @@ struct status {
 	struct store_count chunks, maps;
 	struct table table;
 	uint64_t n_machines, n_points, size, data;
+	int damaged; /* -EBADMSG once a point was, which hides no other */
 };
 
 /* Of one machine; its points come oldest first. */
@@ -60,8 +61,9 @@ static int visit_machine(void *arg, const char *name, const struct uuid *uuid)
 	char text[UUID_TEXT];
 	int r = point_list(s->repo, uuid, false, visit_point, &m);
 
-	if (r < 0)
+	if (r < 0 && r != -EBADMSG)
 		return r;
+	s->damaged = r < 0 ? r : s->damaged;
 	s->n_machines++;
 	s->n_points += m.n;
 	s->size += m.total;
@@ -160,7 +162,7 @@ static int run(struct cli *c)
 	table_print(&s.table, 0);
 	if (r == 0 && c->json)
 		print_json(&s);
-	return r;
+	return r < 0 ? r : s.damaged;
 }
 
 const struct verb verb_status = {

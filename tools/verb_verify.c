@@ -98,7 +98,7 @@ static int run(struct cli *c)
 
 	if (r < 0)
 		return r;
-	cancel_catch();
+	cancel_catch(false);
 	progress_begin(c, "verify", &progress.done, &progress.total);
 	r = verify(&(struct verify){ .repo = repo,
 			   .metadata_only = o->metadata,

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/../lib.sh"
 requires jq sha256sum
 
-steps=${CRASH_STEPS:-48}
+steps=${CRASH_STEPS:-40}
 image=$scratch/image
 declare -A sums # of the image, by alias
 killed=0
@@ -28,26 +28,31 @@ points() {
 }
 
 compare() {
-	[ "$("$HIVEFS" restore "$1" - | sum /dev/stdin)" = "${sums[$1]}" ] ||
+	[ "$("$HIVEFS" restore -q "$1" - | sum /dev/stdin)" = "${sums[$1]}" ] ||
 		fail "point $1 is not what was backed up"
 }
 
 new_image() {
-	sparse_image "$image" 24M "$1"
-	random_bytes 6000000 "more $1" | dd of="$image" bs=1M seek=5 \
+	sparse_image "$image" 12M "$1"
+	random_bytes 5000000 "more $1" | dd of="$image" bs=1M seek=5 \
 		conv=notrunc status=none
 }
 
-# kill_one MACHINE DELAY
+# kill_one MACHINE MICROSECONDS
 kill_one() {
 	local alias pid status=0
 	"$HIVEFS" backup "$1" "$image" >"$scratch/stdout" 2>&1 &
 	pid=$!
-	sleep "$2"
+	sleep "$(printf '%d.%06d' $(($2 / 1000000)) $(($2 % 1000000)))"
 	kill -9 $pid 2>/dev/null || true
 	wait $pid 2>/dev/null || status=$?
 	[ $status = 0 ] || [ $status = 137 ] || fail "the backup ended: $status"
-	[ $status = 0 ] || killed=$((killed + 1))
+	# the sweep goes from the beginning to the end that a backup has now
+	if [ $status = 0 ]; then
+		took=$(($2 < took ? $2 : took))
+	else
+		killed=$((killed + 1))
+	fi
 	for alias in $(points); do
 		[ -z "${sums[$alias]-}" ] || continue
 		sums[$alias]=$(sum "$image")
@@ -67,12 +72,11 @@ sums[$alias]=$(sum "$image")
 
 for ((step = 1; step <= steps; step++)); do
 	new_image "$step"
-	delay=$((took * step * 5 / steps / 4))
 	# every other one is a machine's first
 	machine=web
 	[ $((step % 2)) = 0 ] || machine=new$step
-	kill_one $machine "$(printf '%d.%06d' $((delay / 1000000)) \
-		$((delay % 1000000)))"
+	[ $((step % 8)) != 0 ] || took=$((took * 5 / 4))
+	kill_one $machine $((took * (step * 7 % 16 + 1) / 16))
 	alias=$(backup $machine)
 	sums[$alias]=$(sum "$image")
 	compare "$alias"

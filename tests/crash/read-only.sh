@@ -15,23 +15,28 @@ mkdir "$disk"
 at_exit unmount "$disk"
 requires_that mount -t tmpfs -o size=256M tmpfs "$disk"
 
+backup() {
+	"$HIVEFS" backup "$@" "$image" --json | jq -r .alias
+}
+
 "$HIVEFS" init
 random_image "$image" 8M
-"$HIVEFS" backup web "$image"
+a=$(backup web)
 cp "$image" "$scratch/first"
 change_image "$image"
-"$HIVEFS" backup web "$image"
+b=$(backup web)
 
 reads() {
 	[ "$("$HIVEFS" points --json | tail -n 1 | jq .points)" = 2 ]
 	"$HIVEFS" status
-	"$HIVEFS" show web@latest
-	"$HIVEFS" diff web@latest~1 web@latest
+	"$HIVEFS" show "$a"
+	"$HIVEFS" diff "$a" "$b" >"$scratch/diff"
 	"$HIVEFS" backup web "$image" --dry-run
-	"$HIVEFS" restore web@latest~1 - | cmp - "$scratch/first"
+	"$HIVEFS" restore "$a" - | cmp - "$scratch/first"
 	"$HIVEFS" verify
 	mount_repo
-	same "$mnt"/web/latest/disk0.img "$image"
+	"$HIVEFS" restore web@latest "$scratch/latest" --overwrite
+	same "$mnt"/web/latest/disk0.img "$scratch/latest"
 	unmount_repo
 }
 
@@ -48,7 +53,7 @@ refuses() {
 mount -o remount,ro "$disk"
 reads
 refuses backup web "$image"
-refuses rm web@latest
+refuses rm "$a"
 refuses repair --index
 HIVEFS_REPO=$disk/other refuses init
 

@@ -374,8 +374,7 @@ class Listing(Job):
             return
         listed = {o["alias"] for o in run.lines() if o["type"] == "point"}
         for point in self.before:
-            if point.alias not in listed and point in point.machine.points \
-                    and point not in self.walk.maybe_removed:
+            if point.alias not in listed and point not in self.walk.leaving:
                 raise Failure(f"{run}: {point} is missing")
 
 
@@ -586,10 +585,10 @@ class Walk:
                       (f" (kill after {seconds:.4f} s)" if seconds else ""))
         self.leaving = {p for job in jobs if isinstance(job, Remove)
                         for p in job.points}
-        read = self.mount and self.rng.random() < 0.3
+        read = self.mount and self.mount.process and \
+            self.rng.random() < 0.3
         runs = self.program.together([job.args for job in jobs], after,
                                      self.read_some if read else None)
-        self.leaving = set()
         failure = None
         for job, run in zip(jobs, runs):
             self.counts[run.args[0]] += 1
@@ -600,6 +599,7 @@ class Walk:
                 job.ended(run)
             except Failure as f:
                 failure = failure or f
+        self.leaving = set()
         if failure:
             raise failure
         killed = any(run.killed for run in runs)

@@ -26,6 +26,9 @@
 #include "src/bytes.h"
 #include "src/log.h"
 
+/* without the 32-bit arithmetic */
+#define WINDOW ((uint64_t)WINDOW_LEN)
+
 /* Asserts of tests hold whatever NDEBUG says. */
 #define MUST(x)                                                                \
 	do {                                                                   \
@@ -260,14 +263,18 @@ static inline struct point_id fixture_point(struct repo *r, const char *machine,
 	return id;
 }
 
-/* A store in front of another. */
+/* A store in front of another, for reading. */
 struct spy {
 	struct store store; /* must come first */
 	struct store *real;
-	_Atomic unsigned n_calls, n_docs; /* of get_many */
-	_Atomic unsigned delay_us;        /* that each get takes */
-	_Atomic bool flip;                /* a bit in all that is got */
-	_Atomic bool hide;                /* whatever is got is missing */
+	_Atomic unsigned n_calls, n_docs;   /* of get_many */
+	_Atomic unsigned delay_us;          /* that each get takes */
+	_Atomic bool flip;                  /* a bit in all that is got */
+	_Atomic bool hide;                  /* whatever is got is missing */
+	void (*on_exists)(struct spy *spy); /* before each exists_many */
+	struct key unlisted;                /* left out of scans; len 0: none */
+	store_visit visit;
+	void *arg;
 };
 
 static inline int spy_get_many(struct store *s, enum coll c,
@@ -292,8 +299,54 @@ static inline int spy_get_many(struct store *s, enum coll c,
 	return r;
 }
 
-/* The tests that look through one only get. */
-static const struct store_ops spy_ops = { .get_many = spy_get_many };
+static inline int spy_exists_many(struct store *s, enum coll c,
+	const struct key *keys, size_t n, bool *ret)
+{
+	struct spy *spy = (struct spy *)s;
+
+	if (spy->on_exists)
+		spy->on_exists(spy);
+	return store_exists_many(spy->real, c, keys, n, ret);
+}
+
+static inline int spy_visit(void *arg, const struct doc *doc)
+{
+	struct spy *spy = arg;
+
+	if (key_eq(&doc->key, &spy->unlisted))
+		return 0;
+	return spy->visit(spy->arg, doc);
+}
+
+static inline int spy_scan(struct store *s, enum coll c,
+	const struct key *prefix, unsigned flags, store_visit visit, void *arg)
+{
+	struct spy *spy = (struct spy *)s;
+
+	spy->visit = visit;
+	spy->arg = arg;
+	return store_scan(spy->real, c, prefix, flags, spy_visit, spy);
+}
+
+static inline int spy_walk(struct store *s, enum coll c, unsigned n_threads,
+	store_walk_visit visit, void *arg)
+{
+	return store_walk(((struct spy *)s)->real, c, n_threads, visit, arg);
+}
+
+static inline int spy_count(
+	struct store *s, enum coll c, struct store_count *ret)
+{
+	return store_count(((struct spy *)s)->real, c, ret);
+}
+
+static const struct store_ops spy_ops = {
+	.get_many = spy_get_many,
+	.exists_many = spy_exists_many,
+	.scan = spy_scan,
+	.walk = spy_walk,
+	.count = spy_count,
+};
 
 static inline struct repo spy_init(struct spy *spy, struct repo *r)
 {

@@ -19,6 +19,7 @@
 
 #define N_CHUNKS 400
 #define N_THREADS 8
+#define CHURNS 500
 
 static char dir[64];
 static struct repo *repo;
@@ -78,15 +79,15 @@ static int tear_down(void **state)
 /* Gets chunk I and says whether its bytes are right. */
 static bool right(struct cache *c, unsigned i)
 {
-	static _Thread_local uint8_t want[CHUNK_MAX];
+	struct digest is;
 	struct cached *e;
 	bool ok;
 
 	if (cache_chunk(c, &chunks[i], &e) < 0)
 		return false;
-	fixture_fill(want, lens[i], i);
+	is = digest_of(e->data, e->len);
 	ok = e->len == lens[i] && digest_eq(&e->digest, &chunks[i]) &&
-	     memcmp(e->data, want, lens[i]) == 0;
+	     digest_eq(&is, &chunks[i]);
 	cache_put(e);
 	return ok;
 }
@@ -148,11 +149,11 @@ static void the_bound_holds(void **state)
 		struct cache *c;
 
 		assert_int_equal(cache_new(repo, bounds[b], &c), 0);
-		for (unsigned i = 0; i < 3000; i++)
+		for (unsigned i = 0; i < 1200; i++)
 			assert_true(right(c,
 				(unsigned)(fixture_random(&seed) % N_CHUNKS)));
 		cache_stats(c, &stats);
-		assert_true(stats.bytes <= MAX_OF(bounds[b], 8192));
+		assert_true(stats.bytes <= MAX_OF(bounds[b], UINT64_C(8192)));
 		/* and it is made use of */
 		if (bounds[b] >= 1 << 20)
 			assert_true(stats.bytes > bounds[b] / 2);
@@ -329,6 +330,35 @@ static void readers_wait_for_a_prefetch(void **state)
 	}
 }
 
+static void *ask_wrongly(void *arg)
+{
+	struct cached *e;
+
+	assert_int_equal(cache_map(arg, &node_map, 2, &e), -EBADMSG);
+	return NULL;
+}
+
+/* Whoever asks for a map as what it is gets it, whoever else asks as what. */
+static void a_wrong_level_is_the_askers_own_error(void **state)
+{
+	struct spy spy;
+	struct repo front = spy_init(&spy, repo);
+	struct cached *e;
+	struct cache *c;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(cache_new(&front, 8 << 20, &c), 0);
+	spy.delay_us = 50000;
+	MUST(pthread_create(&thread, NULL, ask_wrongly, c) == 0);
+	while (spy.n_calls == 0)
+		usleep(100);
+	assert_int_equal(cache_map(c, &node_map, 1, &e), 0);
+	cache_put(e);
+	pthread_join(thread, NULL);
+	cache_free(c);
+}
+
 static void *churn(void *arg)
 {
 	struct crowd *crowd = arg;
@@ -336,7 +366,7 @@ static void *churn(void *arg)
 	struct digest ahead[6];
 
 	pthread_barrier_wait(&crowd->barrier);
-	for (unsigned n = 0; n < 1500; n++) {
+	for (unsigned n = 0; n < CHURNS; n++) {
 		unsigned i = (unsigned)(fixture_random(&seed) % (N_CHUNKS - 6));
 
 		if (n % 8 == 0) {
@@ -355,7 +385,7 @@ static void threads_read_what_they_asked_for(void **state)
 	(void)state;
 	assert_int_equal(cache_new(repo, 3 << 20, &crowd.cache), 0);
 	run_crowd(&crowd, churn);
-	assert_int_equal(crowd.n_ok, N_THREADS * 1500);
+	assert_int_equal(crowd.n_ok, N_THREADS * CHURNS);
 	cache_free(crowd.cache);
 }
 
@@ -431,6 +461,7 @@ int main(void)
 		cmocka_unit_test(damage_is_told_to_all_and_not_remembered),
 		cmocka_unit_test(prefetch_is_one_request),
 		cmocka_unit_test(readers_wait_for_a_prefetch),
+		cmocka_unit_test(a_wrong_level_is_the_askers_own_error),
 		cmocka_unit_test(threads_read_what_they_asked_for),
 		cmocka_unit_test(an_arena_keeps_its_slots_apart),
 	};

@@ -453,7 +453,7 @@ static void a_writer_registers_and_signs_off(void **state)
 	struct writer *w;
 
 	(void)state;
-	assert_int_equal(writer_begin(repo, &machine, &w), 0);
+	assert_int_equal(writer_begin(repo, WRITER_POINT, &machine, 0, &w), 0);
 	assert_int_equal(store_count(repo->store, COLL_WRITERS, &c), 0);
 	assert_int_equal(c.n, 1);
 	assert_int_equal(writer_generation(w), 1);

@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+#include "src/in_use.h"
+
 struct refusal {
 	const char *make; /* command */
 	const char *path;
@@ -239,7 +241,7 @@ static void an_image_that_qemu_writes_to(void **state)
 		char command[8192];
 		struct blk *b;
 		FILE *qemu;
-		int r = 0;
+		int fd;
 
 		print_message("%s\n", name);
 		assert_int_equal(run(CREATE "%s %s 8M", images[i][0], name), 0);
@@ -248,14 +250,14 @@ static void an_image_that_qemu_writes_to(void **state)
 			in_folder(name));
 		qemu = popen(command, "we");
 		assert_non_null(qemu);
-		/* until it has its locks */
-		for (unsigned n = 0; n < 1000 && r == 0; n++) {
-			r = open_source(
-				in_folder(name), NULL, false, false, &b);
-			if (r == 0)
-				blk_close(b);
+		/* opened as a source too early, it would be refused its lock */
+		fd = open(in_folder(name), O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		while (in_use(fd, name) == 0)
 			sleep_ms(2);
-		}
+		close(fd);
+		/* from open for writing to locked */
+		sleep_ms(100);
 		check_in_use(name);
 		fputs("quit\n", qemu);
 		pclose(qemu);

@@ -1,0 +1,481 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against bit rot: in copies of a small repository one bit is flipped in
+every kind of byte that there is, or a file is cut short or gone. Each time
+
+  - no command gives wrong bytes, or ends by a signal or without a sentence;
+  - what the damage does not touch can still be read;
+  - verify exits with 4 if anything that a point needs was hit, or the
+    repository is refused, and the bytes it names are the ones that are gone;
+  - repair --index brings back what damage to the index took.
+
+  damage.py HIVEFS DIRECTORY [--seed S] [--only KIND]...
+"""
+
+import argparse
+import collections
+import contextlib
+import os
+import random
+import shutil
+import struct
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                "..", "model"))
+
+# pylint: disable=wrong-import-position
+from content import PAGE, Disk, difference
+from mounted import Mount, usable
+from program import Failure, Program
+
+HEADER = 4096  # of a segment
+MIB = 1 << 20
+COLLS = ("meta", "machines", "chunks", "maps", "points", "labels", "clones",
+         "quarantine")
+FIELDS = {"magic": (0, 8), "kind": (8, 9), "coll": (9, 10), "keylen": (10, 11),
+          "zero": (11, 12), "bodylen": (12, 16), "version": (16, 24),
+          "generation": (24, 32), "order": (32, 40), "bodysum": (40, 48),
+          "headersum": (48, 56)}
+
+
+def padded(n):
+    return (n + 7) // 8 * 8
+
+
+class Record:
+    """Where its parts lie in its segment; see FORMAT.md."""
+
+    def __init__(self, path, data, off):
+        self.path = path
+        self.off = off
+        self.coll = COLLS[data[off + 9]]
+        self.key_len = data[off + 10]
+        self.body_len, = struct.unpack_from("<I", data, off + 12)
+        self.body = off + 56 + padded(self.key_len)
+        self.end = self.body + padded(self.body_len)
+
+    def parts(self):
+        """(name, first, end) of each kind of byte in it."""
+        for name, (first, end) in FIELDS.items():
+            yield name, self.off + first, self.off + end
+        key = self.off + 56
+        yield "key", key, key + self.key_len
+        yield "keypad", key + self.key_len, self.body
+        third = self.body_len // 3
+        yield "body1", self.body, self.body + third
+        yield "body2", self.body + third, self.body + 2 * third
+        yield "body3", self.body + 2 * third, self.body + self.body_len
+        yield "pad", self.body + self.body_len, self.end
+
+
+class Point:
+    def __init__(self, summary, machine, content):
+        self.alias = summary["alias"]
+        self.time = summary["time"]
+        self.machine = machine
+        self.content = content
+        self.sizes = {}  # of segments, when it had been made
+
+    def __str__(self):
+        return f"{self.machine}@{self.time}-{self.alias}"
+
+
+class Damage:
+    def __init__(self, arguments):
+        self.rng = random.Random(arguments.seed)
+        self.arguments = arguments
+        self.work = arguments.directory
+        self.good = os.path.join(self.work, "good")
+        self.repo = os.path.join(self.work, "bad")
+        self.counts = collections.Counter()
+        self.program = Program(arguments.hivefs, self.repo,
+                               os.path.join(self.work, "output"))
+        self.points = []
+        self.removed = None
+        self.trials = self.failures = 0
+        self.disks = {}
+
+    # a small repository
+
+    def make(self):
+        r = self.rng
+        self.program.environment["HIVEFS_REPO"] = self.good
+        self.program.run("init")
+        for name, size in (("web", 6 * MIB + 1536), ("db", MIB)):
+            self.disks[name] = disk = Disk(
+                name, os.path.join(self.work, name), size)
+            for _ in range(8):
+                disk.write(r.randrange(size // PAGE) * PAGE,
+                           disk.some_bytes(r, 60000))
+        self.backup("web")
+        # so that what is written for this one is no other's
+        self.disks["web"].write(4 * MIB + 8192, r.randbytes(300000))
+        self.backup("web")
+        self.backup("db")
+        # a removed point: a label, and a point nobody needs
+        self.disks["web"].write(0, r.randbytes(100000))
+        self.removed = self.backup("web")
+        self.points.pop()
+        self.program.run("rm", self.removed.alias)
+        reserve = os.path.join(self.good, "reserve")
+        if os.path.exists(reserve):
+            os.unlink(reserve)
+        self.segments = sorted(os.listdir(os.path.join(self.good, "segments")))
+        self.program.environment["HIVEFS_REPO"] = self.repo
+
+    def backup(self, machine):
+        disk = self.disks[machine]
+        run = self.program.run("backup", machine, disk.path, "--json")
+        point = Point(run.summary(), machine, disk.content.saved())
+        directory = os.path.join(self.good, "segments")
+        point.sizes = {name: os.path.getsize(os.path.join(directory, name))
+                       for name in os.listdir(directory)}
+        self.points.append(point)
+        return point
+
+    def records(self):
+        for name in self.segments:
+            with open(os.path.join(self.good, "segments", name), "rb") as f:
+                data = f.read()
+            off = HEADER
+            while off + 56 <= len(data):
+                record = Record(f"segments/{name}", data, off)
+                yield record
+                off = record.end
+
+    def needed_by(self, path, off):
+        """
+        Points that may need the byte of a chunk or map: those made after it was
+        written, of the machine whose backup wrote it.
+        """
+        name = os.path.basename(path)
+        for i, point in enumerate(self.points):
+            if off < point.sizes.get(name, 0):
+                return [p for p in self.points[i:]
+                        if p.machine == point.machine]
+        return []
+
+    # one trial
+
+    @contextlib.contextmanager
+    def damaged(self, what):
+        """A fresh copy, in which WHAT happens."""
+        if os.path.exists(self.repo):
+            shutil.rmtree(self.repo)
+        shutil.copytree(self.good, self.repo)
+        self.trials += 1
+        try:
+            yield
+        except Failure as failure:
+            self.failures += 1
+            print(f"FAILED: {what}: {failure}", flush=True)
+            if self.failures > 20:
+                raise
+
+    def path(self, name):
+        return os.path.join(self.repo, name)
+
+    def flip(self, name, off):
+        with open(self.path(name), "r+b") as f:
+            f.seek(off)
+            byte = f.read(1)[0] ^ 1 << self.rng.randrange(8)
+            f.seek(off)
+            f.write(bytes([byte]))
+
+    def command(self, *args):
+        """Ended as documented; with a sentence if it failed."""
+        run = self.program.start(*args)
+        code = run.wait()
+        if code != 0 and not any(
+                len(line) > 20 for line in
+                (run.stderr() + run.stdout().decode(errors="replace"))
+                .split("\n") if "hivefs" in line or '"message"' in line):
+            raise Failure(f"exit {code} without a sentence: {run}")
+        if code == 2:
+            raise Failure(f"calls it bad usage: {run}\n{run.stderr()}")
+        return run
+
+    def listing(self):
+        """
+        Aliases that are listed, None if that failed. What an index lost may be
+        missing, and a point whose removal it lost be back; verify finds that.
+        """
+        run = self.command("points", "--json")
+        known = {p.alias: p for p in [*self.points, self.removed]}
+        got = set()
+        for line in run.lines():
+            if line["type"] != "point":
+                continue
+            point = known.get(line["alias"])
+            if not point or line["machine"] != point.machine or \
+                    line["time"] != point.time or \
+                    [d["size"] for d in line["disks"]] != [point.content.size]:
+                raise Failure(f"{run}: lists {line}")
+            got.add(point.alias)
+        return got if run.code == 0 else None
+
+    def restore(self, point):
+        run = self.command("restore", f"{point.machine}/disk0@{point.alias}",
+                           "-")
+        if run.code == 0:
+            found = difference(run.stdout(),
+                               point.content.read(0, point.content.size))
+            if found:
+                raise Failure(f"{run}: {found}")
+        return run.code
+
+    def verify(self):
+        run = self.command("verify", "--json")
+        damage = [o for o in run.lines() if o["type"] == "damage"]
+        if run.code == 0 and damage:
+            raise Failure(f"{run}: exits 0 with {damage}")
+        if run.code not in (0, 4, 10, 15):
+            run.expect(0, 4, 10, 15)
+        return run.code, damage
+
+    def check(self, hit):
+        """HIT: the points that may need what was damaged."""
+        listed = self.listing()
+        broken = []
+        for point in self.points:
+            code = self.restore(point)
+            if code != 0:
+                broken.append(point)
+        for point in broken:
+            if point not in hit:
+                raise Failure(f"{point} cannot be restored, and is not "
+                              f"touched by it")
+        code, damage = self.verify()
+        if code == 0 and broken:
+            raise Failure(f"verify finds nothing, but {broken[0]} cannot be "
+                          f"restored")
+        if code == 0 and listed != {p.alias for p in self.points}:
+            raise Failure(f"verify finds nothing, but only {listed} are "
+                          f"listed")
+        self.counts["found by verify" if code else "harmless"] += 1
+        return broken, damage
+
+    def check_mount(self, broken, damage):
+        """What is named is what is gone; all else can be read."""
+        mount = Mount(self.program, os.path.join(self.work, "mnt"))
+        try:
+            mount.up()
+            for point in self.points:
+                path = os.path.join(mount.path, point.machine)
+                names = [n for n in os.listdir(path) if n != "latest"]
+                self.check_view(point, mount, path, names, point in broken,
+                                damage)
+            mount.down()
+        finally:
+            mount.clean_up()
+        self.counts["mounts"] += 1
+
+    def check_view(self, point, mount, path, names, broken, damage):
+        for name in names:
+            with open(os.path.join(path, name, "point.json"), "rb") as f:
+                if point.alias.encode() in f.read():
+                    break
+        else:
+            raise Failure(f"mount: {point} is not in {names}")
+        ranges = [(o["offset"], o["offset"] + o["length"]) for o in damage
+                  if o["machine"] == point.machine and
+                  o["time"] == point.time]
+        gone = 0
+        with open(os.path.join(path, name, "disk0.img"), "rb") as f:
+            for off in range(0, point.content.size, PAGE):
+                try:
+                    got = os.pread(f.fileno(), PAGE, off)
+                except OSError as e:
+                    if not broken or not any(a <= off < b for a, b in ranges):
+                        raise Failure(f"mount: {point}: {off}: {e}, but "
+                                      f"verify names only {ranges}") from e
+                    gone += 1
+                    continue
+                found = difference(got, point.content.read(off, PAGE), off)
+                if found:
+                    raise Failure(f"mount: {point}: {found}")
+        if broken and not gone:
+            raise Failure(f"mount: {point}: all can be read")
+        if gone and "EBADMSG" in mount.said():
+            raise Failure("an error's name in a message")
+        if gone and point.machine not in mount.said():
+            raise Failure(f"mount: no message names {point}: {mount.said()}")
+
+    def repaired(self):
+        """Damage to what is derived, and nothing is lost."""
+        self.program.run("repair", "--index")
+        if self.listing() != {p.alias for p in self.points}:
+            raise Failure("a point is missing after the repair")
+        for point in self.points:
+            if self.restore(point) != 0:
+                raise Failure(f"{point} is lost after the repair")
+        code, _ = self.verify()
+        if code != 0:
+            raise Failure("verify fails after the repair")
+
+    # the kinds of damage
+
+    def bits_of_records(self):
+        by_coll = collections.defaultdict(list)
+        for record in self.records():
+            by_coll[record.coll].append(record)
+        for coll, records in by_coll.items():
+            sample = self.rng.sample(records, min(len(records), 3))
+            for record in sample:
+                for part, first, end in record.parts():
+                    if first == end:
+                        continue
+                    off = self.rng.randrange(first, end)
+                    with self.damaged(f"{coll}: {part}: a bit of byte {off} "
+                                      f"of {record.path}"):
+                        self.bit_of_record(coll, record, part, off)
+
+    def bit_of_record(self, coll, record, part, off):
+        self.flip(record.path, off)
+        if coll not in ("chunks", "maps"):
+            self.repaired_segment(coll, self.check(self.points)[0])
+            return
+        hit = self.needed_by(record.path, off)
+        broken, damage = self.check(hit)
+        if broken and not damage:
+            raise Failure("verify names no range")
+        if "pad" not in part and hit and not broken:
+            raise Failure("no point has lost anything")
+        if part in ("headersum", "body1") and broken and usable():
+            self.check_mount(broken, damage)
+        self.repaired_segment(coll, broken)
+
+    def repaired_segment(self, coll, broken):
+        """What was damaged is no index: a repair makes nothing worse."""
+        run = self.command("repair", "--index").expect(0, 4)
+        if broken and run.code == 0:
+            raise Failure(f"finds no damage: {run}")
+        for point in self.points:
+            if self.restore(point) != 0 and point not in broken and \
+                    coll in ("chunks", "maps"):
+                raise Failure(f"{point} is lost after the repair")
+
+    def bits_of_segment_headers(self):
+        for name in self.segments:
+            for off in (0, 8, 12, 16, 32, 100, 4095):
+                with self.damaged(f"header: byte {off} of {name}"):
+                    self.flip(f"segments/{name}", off)
+                    self.repaired_segment("chunks", self.check([])[0])
+
+    def refused(self, verb, *codes):
+        run = self.command(verb).expect(*codes)
+        if len(run.stderr().splitlines()) != 1:
+            raise Failure(f"not one sentence: {run}: {run.stderr()}")
+        self.counts["refused"] += 1
+
+    def bits_of_the_marker(self):
+        size = os.path.getsize(os.path.join(self.good, "hivefs"))
+        for off in range(size):
+            with self.damaged(f"marker: byte {off}"):
+                self.flip("hivefs", off)
+                run = self.program.start("points")
+                if run.wait() == 0:
+                    self.check([])  # an upper-case digit
+                else:
+                    self.refused("points", 4, 10, 15)
+        for length in (0, 5, size // 2, size - 2):
+            with self.damaged(f"marker: {length} bytes left"):
+                os.truncate(self.path("hivefs"), length)
+                self.refused("verify", 4, 10, 15)
+        with self.damaged("marker: gone"):
+            os.unlink(self.path("hivefs"))
+            self.refused("verify", 10)
+            # nothing is lost by another init
+            self.refused("init", 1)
+
+    def bits_of_the_index(self):
+        name = "index/data.mdb"
+        size = os.path.getsize(os.path.join(self.good, name))
+        for page in range(size // PAGE):
+            # the head of a page, and anything in it
+            for off in (self.rng.randrange(24), self.rng.randrange(PAGE),
+                        self.rng.randrange(PAGE), self.rng.randrange(PAGE)):
+                off += page * PAGE
+                with self.damaged(f"index: a bit of byte {off}"):
+                    self.flip(name, off)
+                    self.check(self.points)
+                    self.repaired()
+        for i in range(40):
+            with self.damaged(f"index: pages of garbage, {i}"):
+                for _ in range(i % 4 * 5 + 1):
+                    with open(self.path(name), "r+b") as f:
+                        f.seek(self.rng.randrange(size // PAGE) * PAGE)
+                        f.write(self.rng.randbytes(PAGE))
+                self.check(self.points)
+                self.repaired()
+        with self.damaged("index: lock.mdb is garbage"):
+            with open(self.path("index/lock.mdb"), "wb") as f:
+                f.write(self.rng.randbytes(8192))
+            self.check(self.points)
+            self.repaired()
+
+    def check_file(self, name):
+        """Of which something is missing."""
+        broken, _ = self.check(self.points)
+        if name.startswith("segments"):
+            self.repaired_segment("chunks", broken)
+        else:
+            self.repaired()
+
+    def files_cut_short(self):
+        for name in [f"segments/{n}" for n in self.segments] + \
+                ["index/data.mdb", "index/lock.mdb"]:
+            size = os.path.getsize(os.path.join(self.good, name))
+            for length in (0, 100, 4096, size // 2, size - 1):
+                if length >= size:
+                    continue
+                with self.damaged(f"{name}: {length} of {size} bytes left"):
+                    os.truncate(self.path(name), length)
+                    self.check_file(name)
+
+    def files_gone(self):
+        for name in [f"segments/{n}" for n in self.segments] + [
+                "index/data.mdb", "index/lock.mdb", "index", "lock"]:
+            with self.damaged(f"{name}: gone"):
+                if name == "index":
+                    shutil.rmtree(self.path(name))
+                else:
+                    os.unlink(self.path(name))
+                self.check_file(name)
+        with self.damaged("segments: gone"):
+            shutil.rmtree(self.path("segments"))
+            self.refused("verify", 4)
+
+    KINDS = ("bits_of_records", "bits_of_segment_headers",
+             "bits_of_the_marker", "bits_of_the_index", "files_cut_short",
+             "files_gone")
+
+    def run(self):
+        self.make()
+        for kind in self.arguments.only or self.KINDS:
+            begun = time.monotonic()
+            before = self.trials
+            getattr(self, kind)()
+            print(f"{kind}: {self.trials - before} trials, "
+                  f"{time.monotonic() - begun:.0f} s", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("hivefs")
+    parser.add_argument("directory")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", choices=Damage.KINDS)
+    arguments = parser.parse_args()
+    damage = Damage(arguments)
+    damage.run()
+    print(", ".join(f"{k} {n}" for k, n in sorted(damage.counts.items())))
+    return 1 if damage.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

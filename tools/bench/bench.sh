@@ -1,0 +1,556 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# bench - hivefs against what this machine can do at the best, measured in the
+# same run.
+#
+#   tools/bench/bench.sh [IMAGE] [--scratch DIR] [--repeat N] [--only PART,...]
+#                        [--json]
+#
+# Without an IMAGE one of some 2 GiB is made of this system's own files. PARTs
+# are write zero warm cold points huge; without --only it is all of them. DIR
+# (else $TMPDIR or /tmp) needs three times the size of the image, and 10 GiB.
+#
+# Each hivefs figure is taken next to its baseline, N times (3) in turns; shown
+# are the medians of both and the median of the N ratios. Where a source is
+# warm it was read just before by either side; where it is cold, its pages were
+# dropped before each. Baselines are what tools/bench/*.c say: bare loops with
+# as many threads as there are processors, and a FUSE file of plain memory.
+#
+# This is no test: it exits 0 however slow things are, else something broke.
+
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+
+parts=(write zero warm cold points huge)
+image=
+scratch=${TMPDIR:-/tmp}
+repeat=3
+only=
+json=no
+build=${HIVEFS_BUILD:-build}
+
+usage() {
+	echo "usage: bench.sh [IMAGE] [--scratch DIR] [--repeat N]" \
+		"[--only PART,...] [--json]" >&2
+	exit 2
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--scratch | --repeat | --only)
+		[ $# -gt 1 ] || usage
+		printf -v "${1#--}" %s "$2"
+		shift
+		;;
+	--json) json=yes ;;
+	-*) usage ;;
+	*)
+		[ -z "$image" ] || usage
+		image=$(realpath "$1")
+		;;
+	esac
+	shift
+done
+[[ $repeat =~ ^[1-9][0-9]*$ ]] || usage
+for part in ${only//,/ }; do
+	[[ " ${parts[*]} " == *" $part "* ]] || usage
+done
+
+for program in fio jq mke2fs mountpoint; do
+	command -v $program >/dev/null || {
+		echo "bench: $program is missing (apt: fio jq e2fsprogs" \
+			"util-linux)" >&2
+		exit 1
+	}
+done
+
+dir=$(mktemp -d "$scratch/hivefs-bench.XXXXXX")
+huge=
+threads=$(nproc)
+pids=() # of what runs in the background
+mnt=$dir/mnt
+null=$dir/null
+repo=$dir/repo
+
+unmount() {
+	! mountpoint -q "$1" || fusermount3 -q -u "$1" || umount -l "$1"
+}
+
+clean_up() {
+	local status=$? pid
+	trap - EXIT INT TERM
+	set +e
+	unmount "$mnt"
+	unmount "$null"
+	for pid in "${pids[@]}"; do
+		kill "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	for pid in $(daemons); do
+		kill "$pid"
+	done
+	rm -rf --one-file-system "$dir"
+	[ -z "$huge" ] || rm -rf --one-file-system "$huge"
+	exit $status
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# What went into the background by itself, known by its mount point.
+daemons() {
+	local proc
+	for proc in /proc/[0-9]*; do
+		tr '\0' ' ' 2>/dev/null <"$proc/cmdline" |
+			grep -q -F "hivefs $mnt" && echo "${proc#/proc/}"
+	done
+	true
+}
+
+wanted() {
+	[ -z "$only" ] || [[ ,$only, == *,$1,* ]]
+}
+
+say() {
+	printf '%s\n' "$*" >&2
+}
+
+calc() {
+	awk "BEGIN { printf \"%.6f\", $1 }"
+}
+
+{
+	[ -e "$build/build.ninja" ] || meson setup "$build"
+	ninja -C "$build" hivefs tools/bench/{ceiling,fuse-null,measure}
+} >"$dir/build.log" 2>&1 || {
+	cat "$dir/build.log" >&2
+	exit 1
+}
+hivefs=$(realpath "$build/hivefs")
+tools=$(realpath "$build/tools/bench")
+export HIVEFS_REPO=$repo
+mkdir "$mnt" "$null" "$dir/samples"
+
+# --- measuring
+
+# note KEY HIVEFS BASELINE: one round's two figures, more being better
+note() {
+	echo "$2 $3" >>"$dir/samples/$1"
+}
+
+# note_value KEY VALUE: a figure that has no baseline
+note_value() {
+	echo "$2" >>"$dir/samples/$1"
+}
+
+# timed CMD...: sets $seconds, $cpu and $rss
+timed() {
+	"$tools/measure" "$dir/measured" "$@" >"$dir/out" 2>&1 || {
+		cat "$dir/out" >&2
+		say "failed: $*"
+		exit 1
+	}
+	read -r seconds cpu rss <"$dir/measured"
+}
+
+# ceiling MODE FILE [OFF LEN]: sets $bytes and $ceiling, in bytes a second
+ceiling() {
+	local took
+	read -r bytes took < <("$tools/ceiling" "$1" "$2" "$threads" "${@:3}")
+	ceiling=$(calc "$bytes / $took")
+}
+
+warm() {
+	cat "$@" >/dev/null
+}
+
+# Drops the pages of files, which needs no root and leaves all others alone.
+cold() {
+	local file
+	sync -f "$dir"
+	for file; do
+		dd if="$file" iflag=nocache count=0 status=none
+	done
+}
+
+# fio_read FILE BS JOBS RANDOM DIRECT OFF LEN SECONDS: sets $rate, bytes a
+# second. SECONDS 0: each byte once. Jobs share the range out among themselves.
+fio_read() {
+	local rw=read share=$(($7 / $3)) time=()
+	[ "$4" = 0 ] || rw=randread
+	[ "$8" = 0 ] || time=(--time_based "--runtime=$8")
+	fio --name=read --filename="$1" --readonly --rw=$rw --bs="$2" \
+		--direct="$5" --numjobs="$3" --thread --group_reporting \
+		--offset="$6" --size="$share" --offset_increment="$share" \
+		--ioengine=psync --invalidate=1 --randrepeat=0 \
+		--allow_file_create=0 "${time[@]}" --output-format=json \
+		>"$dir/fio" 2>"$dir/out" || {
+		cat "$dir/out" "$dir/fio" >&2
+		exit 1
+	}
+	rate=$(jq '.jobs[0].read.bw_bytes' "$dir/fio")
+}
+
+# A mount of either kind is served by a child of this shell.
+wait_mounted() {
+	local n
+	for ((n = 0; n < 500; n++)); do
+		! mountpoint -q "$1" || return 0
+		kill -0 "$2" 2>/dev/null || break
+		sleep 0.01
+	done
+	cat "$dir/daemon.log" >&2
+	exit 1
+}
+
+mount_hivefs() {
+	"$hivefs" "$mnt" -f "$@" 2>"$dir/daemon.log" &
+	daemon=$!
+	pids+=("$daemon")
+	wait_mounted "$mnt" $daemon
+}
+
+unmount_hivefs() {
+	unmount "$mnt"
+	wait $daemon
+}
+
+anon_mib() {
+	awk '/^RssAnon/ { printf "%d", ($2 + 1023) / 1024 }' "/proc/$1/status"
+}
+
+# --- the image
+
+system_image() {
+	local stage=$dir/stage path kib total=0 limit=2200000
+	say "making an image of this system's files ..."
+	for path in /usr/bin /usr/include /usr/share/* /usr/lib/*/; do
+		path=${path%/}
+		[ -d "$path" ] && [ ! -L "$path" ] || continue
+		kib=$(du -skx "$path" 2>/dev/null | cut -f1) || true
+		[ $((total + ${kib:-limit})) -le $limit ] || continue
+		mkdir -p "$stage${path%/*}"
+		cp -a "$path" "$stage${path%/*}/"
+		total=$((total + kib))
+	done
+	image=$dir/image
+	mke2fs -q -t ext4 -d "$stage" "$image" 3G >"$dir/out" 2>&1 || {
+		cat "$dir/out" >&2
+		exit 1
+	}
+	rm -rf --one-file-system "$stage"
+}
+
+# --- the parts
+
+fresh_repository() {
+	rm -rf --one-file-system "$repo"
+	"$hivefs" init >"$dir/out"
+	sync -f "$dir"
+}
+
+backup() {
+	timed "$hivefs" backup --quiet "$@"
+}
+
+part_write() {
+	local t0
+	fresh_repository
+	backup vm "$image"
+	sync -f "$dir"
+	warm "$image"
+
+	ceiling check "$image"
+	fresh_repository
+	backup vm "$image"
+	note first_check "$(calc "$bytes / $seconds")" "$ceiling"
+	note_value first_cpu "$cpu"
+	note_value first_rss "$((rss / 1024))"
+	ceiling compress "$image"
+	note first "$(calc "$bytes / $seconds")" "$ceiling"
+
+	ceiling hash "$image"
+	backup vm "$image"
+	note again "$(calc "$bytes / $seconds")" "$ceiling"
+	note_value again_rss "$((rss / 1024))"
+	cold "$image"
+	ceiling hash "$image"
+	cold "$image"
+	backup vm "$image"
+	note again_cold "$(calc "$bytes / $seconds")" "$ceiling"
+
+	warm "$image" "$repo"/segments/*
+	timed "$hivefs" restore --quiet vm@latest "$dir/restored"
+	t0=$seconds
+	rm "$dir/restored"
+	timed sh -c 'cp "$1" "$2" && sync "$2"' - "$image" "$dir/copy"
+	rm "$dir/copy"
+	sync -f "$dir"
+	note restore "$(calc "$bytes / $t0")" "$(calc "$bytes / $seconds")"
+}
+
+part_zero() {
+	local zeroes=$dir/zeroes holes=$dir/holes len=$((4 << 30))
+	if [ ! -e "$zeroes" ]; then
+		head -c $len /dev/zero >"$zeroes"
+		truncate -s $len "$holes"
+		fresh_repository
+	fi
+	warm "$zeroes"
+	ceiling read "$zeroes"
+	backup "zeroes$round" "$zeroes"
+	note zeroes "$(calc "$len / $seconds")" "$ceiling"
+	ceiling read "$holes"
+	backup "holes$round" "$holes"
+	note holes "$(calc "$len / $seconds")" "$ceiling"
+}
+
+whole_repository() {
+	"$hivefs" points vm >"$dir/out" 2>&1 || {
+		fresh_repository
+		backup vm "$image"
+	}
+	sync -f "$dir"
+}
+
+# reads KEY BS JOBS RANDOM DIRECT SECONDS
+reads() {
+	local hivefs_rate
+	fio_read "$mnt/vm/latest/disk0.img" "${@:2:4}" "$warm_off" "$warm_len" "$6"
+	hivefs_rate=$rate
+	fio_read "$null/null" "${@:2:4}" 0 "$warm_len" "$6"
+	note "$1" "$hivefs_rate" "$rate"
+}
+
+part_warm() {
+	local bdi
+	if ! mountpoint -q "$null"; then
+		whole_repository
+		warm_len=$((128 << 20))
+		warm_off=$("$tools/ceiling" dense "$image" 1 0 $warm_len)
+		mount_hivefs
+		"$tools/fuse-null" "$null" 1024 2>"$dir/daemon.log" &
+		pids+=("$!")
+		wait_mounted "$null" $!
+		# what hivefs sets itself, if it may
+		bdi=/sys/class/bdi/$(mountpoint -d "$mnt")/read_ahead_kb
+		[ ! -w "$bdi" ] ||
+			cat "$bdi" >"/sys/class/bdi/$(mountpoint -d "$null")/read_ahead_kb"
+		# into its cache
+		fio_read "$mnt/vm/latest/disk0.img" 1M 1 0 1 "$warm_off" $warm_len 0
+		fio_read "$mnt/vm/latest/disk0.img" 4k 1 1 1 "$warm_off" $warm_len 0
+	fi
+	reads rand_1 4k 1 1 1 2
+	reads rand_16 4k 16 1 1 2
+	reads rand_1_buffered 4k 1 1 0 0
+	reads rand_16_buffered 4k 16 1 0 0
+	reads seq 1M 1 0 1 2
+	reads seq_buffered 1M 1 0 0 0
+	if [ "$round" = "$repeat" ]; then
+		unmount "$null"
+		# more than it can cache, in order and not
+		fio_read "$mnt/vm/latest/disk0.img" 1M 1 0 0 0 $((1 << 30)) 0
+		fio_read "$mnt/vm/latest/disk0.img" 4k 16 1 1 0 $((2 << 30)) 5
+		note_value anon_reads "$(anon_mib $daemon)"
+		unmount_hivefs
+	fi
+}
+
+part_cold() {
+	local len=$((1 << 30)) off direct name
+	whole_repository
+	off=$("$tools/ceiling" dense "$image" 1 0 $len)
+	for direct in 0 1; do
+		name=cold
+		[ $direct = 0 ] || name=cold_direct
+		warm "$repo"/segments/*
+		mount_hivefs
+		fio_read "$mnt/vm/latest/disk0.img" 1M 1 0 $direct "$off" $len 0
+		unmount_hivefs
+		ceiling decode "$image" "$off" $len
+		note $name "$rate" "$ceiling"
+	done
+	cold "$repo"/segments/* "$image"
+	mount_hivefs
+	fio_read "$mnt/vm/latest/disk0.img" 1M 1 0 0 "$off" $len 0
+	unmount_hivefs
+	note cold_disk "$rate" "$ceiling"
+	name=$rate
+	fio_read "$image" 1M 1 0 0 "$off" $len 0
+	note cold_raw "$name" "$rate"
+	cat "$image" >/dev/null
+}
+
+first_byte() {
+	local t0=$EPOCHREALTIME
+	"$hivefs" "$mnt"
+	head -c 1 "$mnt/many/latest/disk0.img" >/dev/null
+	note_value first_byte "$(calc "($EPOCHREALTIME - $t0) * 1000")"
+}
+
+part_points() {
+	local disk=$dir/disk i pid
+	if [ "$round" = 1 ]; then
+		say "backing up a disk of 1 TiB 1,000 times ..."
+		truncate -s 1T "$disk"
+		fresh_repository
+		for ((i = 0; i < 1000; i++)); do
+			dd if=/dev/urandom of="$disk" bs=64k count=1 conv=notrunc \
+				seek=$((RANDOM * 512 + RANDOM % 512)) status=none
+			"$hivefs" backup --quiet many "$disk" >"$dir/out"
+		done
+	fi
+	cold "$repo"/segments/* "$repo"/index/*
+	first_byte
+	if [ "$round" = "$repeat" ]; then
+		find "$mnt" -name '*.img' -not -path '*/ro/*' -print0 |
+			xargs -0 -n 20 head -q -c 65536 >/dev/null
+		pid=$(daemons)
+		note_value anon_points "$(anon_mib "$pid")"
+	fi
+	unmount "$mnt"
+	while [ -n "$(daemons)" ]; do
+		sleep 0.05
+	done
+}
+
+part_huge() {
+	local disk i
+	# ext4's files end at 16 TiB
+	if [ -z "$huge" ]; then
+		[ -w /dev/shm ] || return 0
+		huge=$(mktemp -d /dev/shm/hivefs-bench.XXXXXX)
+		truncate -s 64T "$huge/disk" 2>/dev/null || return 0
+		for ((i = 0; i < 64; i++)); do
+			dd if="$image" of="$huge/disk" bs=1M count=1 skip=$((i * 8)) \
+				seek=$((i * 1048573)) conv=notrunc status=none
+		done
+	fi
+	disk=$huge/disk
+	[ -e "$disk" ] || return 0
+	fresh_repository
+	backup huge "$disk"
+	note_value huge_first "$seconds"
+	note_value huge_rss "$((rss / 1024))"
+	backup huge "$disk"
+	note_value huge_again "$seconds"
+}
+
+# --- the table
+
+median() {
+	sort -g | awk '{ v[NR] = $1 } END {
+		n = int((NR + 1) / 2)
+		print NR % 2 ? v[n] : (v[n] + v[n + 1]) / 2 }'
+}
+
+# show VALUE UNIT: for people
+show() {
+	awk -v v="$1" -v unit="$2" 'BEGIN {
+		if (unit == "B/s" && v >= 1e9)
+			printf "%.2f GB/s", v / 1e9
+		else if (unit == "B/s")
+			printf "%.0f MB/s", v / 1e6
+		else if (unit == "4k/s")
+			printf "%.1f k/s", v / 4096e0 / 1e3
+		else if (unit == "ms")
+			printf "%.0f ms", v
+		else if (unit == "s")
+			printf "%.2f s", v
+		else
+			printf "%d %s", v, unit
+	}'
+}
+
+# line WHAT HIVEFS BASELINE RATIO GOAL VERDICT
+line() {
+	printf '%-46s %12s %12s %7s %6s  %s\n' "$@"
+}
+
+# row KEY UNIT GOAL WHAT: a ratio; GOAL - if it is only to be seen
+row() {
+	local key=$1 unit=$2 goal=$3 verdict='' h b ratio
+	[ -e "$dir/samples/$key" ] || return 0
+	h=$(cut -d' ' -f1 "$dir/samples/$key" | median)
+	b=$(cut -d' ' -f2 "$dir/samples/$key" | median)
+	ratio=$(awk '{ print $1 / $2 }' "$dir/samples/$key" | median)
+	if [ "$goal" != - ]; then
+		verdict=$(awk -v r="$ratio" -v g="$goal" \
+			'BEGIN { print r >= g ? "ok" : "BELOW" }')
+	fi
+	if [ $json = yes ]; then
+		printf '{"type":"ratio","name":"%s","what":"%s","unit":"%s",' \
+			"$key" "$4" "$unit"
+		printf '"hivefs":%s,"baseline":%s,"ratio":%s,"goal":%s,"verdict":"%s"}\n' \
+			"$h" "$b" "$ratio" "${goal/#-/null}" "$verdict"
+	else
+		line "$4" "$(show "$h" "$unit")" "$(show "$b" "$unit")" \
+			"$(printf %.2f "$ratio")" "$goal" "$verdict"
+	fi
+}
+
+# value KEY UNIT MOST WHAT: a figure by itself; MOST - if it is only to be seen
+value() {
+	local key=$1 unit=$2 most=$3 verdict='' v
+	[ -e "$dir/samples/$key" ] || return 0
+	v=$(median <"$dir/samples/$key")
+	if [ "$most" != - ]; then
+		verdict=$(awk -v v="$v" -v m="$most" \
+			'BEGIN { print v <= m ? "ok" : "ABOVE" }')
+	fi
+	if [ $json = yes ]; then
+		printf '{"type":"value","name":"%s","what":"%s","unit":"%s",' \
+			"$key" "$4" "$unit"
+		printf '"hivefs":%s,"most":%s,"verdict":"%s"}\n' \
+			"$v" "${most/#-/null}" "$verdict"
+	else
+		[ "$most" = - ] || most="<=$most"
+		line "$4" "$(show "$v" "$unit")" - - "$most" "$verdict"
+	fi
+}
+
+table() {
+	local cache=256 # MiB, what a mount has unless told otherwise
+	[ $json = yes ] || line what hivefs baseline ratio goal ''
+	row first B/s 0.7 'first backup / hash, compress'
+	row first_check B/s - '  / hash, compress, decompress, compare'
+	row again B/s 0.7 'unchanged again / hash'
+	row again_cold B/s 0.7 '  of a cold source / the same, cold'
+	row zeroes B/s 0.7 'zeroes / read'
+	row holes B/s 0.7 'holes / read'
+	row restore B/s - 'restore / cp, both synced'
+	value first_cpu s - 'first backup, processor time'
+	value first_rss MiB - 'first backup, most memory'
+	value again_rss MiB - 'unchanged again, most memory'
+	row rand_1 4k/s 0.8 'warm 4 KiB random, direct, 1 job / FUSE'
+	row rand_16 4k/s 0.8 '  16 jobs'
+	row rand_1_buffered 4k/s 0.8 '  buffered, 1 job'
+	row rand_16_buffered 4k/s 0.8 '  buffered, 16 jobs'
+	row seq B/s 0.8 'warm 1 MiB in order, direct / FUSE'
+	row seq_buffered B/s 0.8 '  buffered'
+	row cold B/s 0.7 'cold in order / decompress, hash'
+	row cold_direct B/s 0.7 '  direct'
+	row cold_disk B/s - '  the disk cold, too'
+	row cold_raw B/s - '  the disk cold, too / the raw image'
+	value anon_reads MiB $((cache + 100)) 'daemon, RssAnon after reading 3 GiB'
+	value first_byte ms 100 'mount to first byte, 1,000 points of 1 TiB'
+	value anon_points MiB $((cache + 100)) 'daemon, RssAnon after all those points'
+	value huge_first s - 'disk of 64 TiB with 64 MiB, first'
+	value huge_again s - '  again'
+	value huge_rss MiB - '  most memory'
+}
+
+[ -n "$image" ] || system_image
+say "$(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)," \
+	"$(du -m "$image" | cut -f1) MiB of $image, $repeat rounds"
+for part in "${parts[@]}"; do
+	wanted "$part" || continue
+	for ((round = 1; round <= repeat; round++)); do
+		say "$part, round $round ..."
+		"part_$part"
+	done
+done
+table
+say "load now $(cut -d' ' -f1 /proc/loadavg)"
