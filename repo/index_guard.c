@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "src/exit.h"
 #include "src/log.h"
@@ -26,8 +25,7 @@ static void give_up(void)
 	log_error("%s: a page makes no sense: the index is damaged (rebuild it "
 		  "with: hivefs repair --index)",
 		where);
-	fflush(NULL); /* with --json it was printed to stdout */
-	_exit(EXIT_DAMAGE);
+	log_exit(EXIT_DAMAGE);
 }
 
 /* Elsewhere it is what it would be without us, and happens again at once. */

@@ -11,6 +11,7 @@
 
 static const char *env(const char *name)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets it later */
 	const char *v = getenv(name);
 
 	return v && *v ? v : NULL;
@@ -55,7 +56,8 @@ static const char *home(void)
 
 	if (dir)
 		return dir;
-	pw = getpwuid(getuid()); /* before any thread is started */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads start */
+	pw = getpwuid(getuid());
 	return pw ? pw->pw_dir : NULL;
 }
 

@@ -13,6 +13,7 @@
 #include "repo/store_read.h"
 #include "repo/store_walk.h"
 #include "repo/store_write.h"
+#include "repo/stream_embedded.h"
 #include "src/log.h"
 
 /* Those open in this process. */
@@ -203,6 +204,26 @@ static uint64_t directory_bytes(int fd)
 	return bytes;
 }
 
+/* What the streams' files occupy. */
+static uint64_t streams_bytes(int repo)
+{
+	int fd = openat(repo, "streams", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	uint64_t bytes = 0;
+	struct dirent *d;
+
+	if (!dir) {
+		closep(&fd);
+		return 0;
+	}
+	while ((d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			bytes += directory_bytes(openat(dirfd(dir), d->d_name,
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	closedir(dir);
+	return bytes;
+}
+
 static int embedded_info(struct store *s, struct store_info *ret)
 {
 	struct embedded *e = handle_of(s)->e;
@@ -218,6 +239,7 @@ static int embedded_info(struct store *s, struct store_info *ret)
 	for (unsigned i = 0; i < 3; i++)
 		info.bytes += directory_bytes(openat(e->dir->fd, dirs[i],
 			O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	info.bytes += streams_bytes(e->dir->fd);
 	r = index_list_rows(e->index, &rows);
 	for (size_t i = 0; r == 0 && i < rows.n; i++) {
 		uint64_t used = rows.v[i].committed;
@@ -248,6 +270,10 @@ static const struct store_ops ops = {
 	.sync = embedded_sync,
 	.count = embedded_count,
 	.info = embedded_info,
+	.stream_open = embedded_stream_open,
+	.stream_peek = embedded_stream_peek,
+	.stream_owner = embedded_stream_owner,
+	.stream_remove = embedded_stream_remove,
 };
 
 int embedded_open(const char *path, unsigned flags, struct store **ret)

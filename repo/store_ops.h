@@ -7,7 +7,7 @@
 #ifndef HIVEFS_STORE_OPS_H
 #define HIVEFS_STORE_OPS_H
 
-#include "repo/store.h"
+#include "repo/stream.h"
 
 struct store_ops {
 	void (*close)(struct store *s);
@@ -29,6 +29,17 @@ struct store_ops {
 	int (*sync)(struct store *s);
 	int (*count)(struct store *s, enum coll c, struct store_count *ret);
 	int (*info)(struct store *s, struct store_info *ret);
+
+	/* streams; those that are open have a table of their own */
+	int (*stream_open)(struct store *s, const struct uuid *id,
+		uint64_t from, const struct stream_owner *owner,
+		stream_visit visit, void *arg, struct stream **ret);
+	int (*stream_peek)(struct store *s, const struct uuid *id,
+		uint64_t from, stream_visit visit, void *arg,
+		struct stream **ret);
+	int (*stream_owner)(struct store *s, const struct uuid *id,
+		struct stream_owner *ret);
+	int (*stream_remove)(struct store *s, const struct uuid *id);
 };
 
 /* The first member of every store. */

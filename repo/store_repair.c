@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "repo/index.h"
+#include "repo/repair_lost.h"
 #include "repo/repodir.h"
 #include "src/bytes.h"
 #include "src/log.h"
@@ -400,6 +401,7 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		new = NULL;
 		return fail(ENOMEM, "%s: %m", path);
 	}
+	repair_find_lost(dir, &p.result);
 	r = repodir_remove_index(dir, NEW);
 	if (r == 0)
 		r = repodir_remove_index(dir, OLD);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum log_level max_level = LOG_LEVEL_INFO;
 
@@ -23,6 +24,7 @@ static void to_stderr(enum log_level level, const char *text)
 }
 
 static log_sink current_sink = to_stderr;
+static log_at_exit current_at_exit;
 
 void log_set_level(enum log_level level)
 {
@@ -32,6 +34,18 @@ void log_set_level(enum log_level level)
 void log_set_sink(log_sink sink)
 {
 	current_sink = sink ? sink : to_stderr;
+}
+
+void log_set_at_exit(log_at_exit at_exit)
+{
+	current_at_exit = at_exit;
+}
+
+void log_exit(int code)
+{
+	if (current_at_exit)
+		current_at_exit(code);
+	_exit(code);
 }
 
 __attribute__((format(printf, 2, 0))) static void say(

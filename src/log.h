@@ -40,4 +40,12 @@ void log_set_level(enum log_level level);
 typedef void (*log_sink)(enum log_level level, const char *text);
 void log_set_sink(log_sink sink);
 
+/*
+ * Ends the process with CODE where it cannot go on, once AT_EXIT, if one is
+ * set, has given out what the sink still keeps.
+ */
+typedef void (*log_at_exit)(int code);
+void log_set_at_exit(log_at_exit at_exit);
+_Noreturn void log_exit(int code);
+
 #endif

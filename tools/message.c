@@ -66,6 +66,7 @@ static void json_sink(enum log_level level, const char *text)
 void message_begin(bool json)
 {
 	log_set_sink(json ? json_sink : text_sink);
+	log_set_at_exit(message_end);
 }
 
 void message_end(int code)
@@ -82,4 +83,5 @@ void message_end(int code)
 	free(last);
 	first_error = last = NULL;
 	log_set_sink(NULL);
+	log_set_at_exit(NULL);
 }

@@ -56,7 +56,7 @@ void table_print(struct table *t, int indent)
 	int width[COLUMNS_MAX];
 	size_t n = 0;
 
-	for (; t->heads[n] && n < COLUMNS_MAX; n++) {
+	for (; n < COLUMNS_MAX && t->heads[n]; n++) {
 		heads[n] = t->heads[n] + (t->heads[n][0] == '>');
 		width[n] = (int)strlen(heads[n]);
 	}

@@ -64,31 +64,28 @@ struct backup {
  * the whole name, that is meant, and a path or URI in front of '=' is no disk.
  */
 static int split(const struct backup *b, size_t i, const char *text,
-	char **ret_name, const char **ret_source)
+	struct ingest_disk *ret)
 {
 	size_t len = strcspn(text, "=");
-	char *name;
+	bool named =
+		text[len] && !memchr(text, '/', len) && access(text, F_OK) != 0;
+	char *name = NULL;
 
-	if (!text[len] || memchr(text, '/', len) || access(text, F_OK) == 0) {
-		if (asprintf(&name, "disk%zu", i) < 0)
-			return fail(ENOMEM, "%s: %m", text);
-		*ret_name = name;
-		*ret_source = text;
-		return 0;
+	if (named)
+		name = strndup(text, len);
+	else if (asprintf(&name, "disk%zu", i) < 0)
+		name = NULL;
+	if (!name) {
+		fail(ENOMEM, "%s: %m", text);
+		return -ENOMEM;
 	}
-	name = strndup(text, len);
-	if (!name)
-		return fail(ENOMEM, "%s: %m", text);
-	if (!disk_name_ok(name)) {
-		cli_usage(b->cli,
+	ret->name = name;
+	ret->source_name = named ? text + len + 1 : text;
+	if (named && !disk_name_ok(name))
+		return cli_usage(b->cli,
 			"'%s': not a disk's name (letters, digits, dot, dash, "
 			"underscore; not ro, files or point)",
 			name);
-		free(name);
-		return EXIT_USAGE;
-	}
-	*ret_name = name;
-	*ret_source = text + len + 1;
 	return 0;
 }
 
@@ -105,21 +102,19 @@ static int parse_disks(struct backup *b)
 	if (!b->disks)
 		return fail(ENOMEM, "%s: %m", c->operands[0]);
 	for (size_t i = 0; i + 1 < c->n; i++) {
-		struct ingest_disk *d = &b->disks[i];
-		char *name = NULL;
-		int r = split(b, i, c->operands[i + 1], &name, &d->source_name);
+		struct ingest_disk *d = &b->disks[b->n++];
+		int r = split(b, i, c->operands[i + 1], d);
 
 		if (r != 0)
 			return r;
-		d->name = name;
-		b->n++;
 		if (!*d->source_name)
 			return cli_usage(c, "'%s': its source is missing",
 				c->operands[i + 1]);
 		for (size_t j = 0; j < i; j++)
-			if (strcmp(b->disks[j].name, name) == 0)
+			if (strcmp(b->disks[j].name, d->name) == 0)
 				return cli_usage(c,
-					"'%s': two disks have this name", name);
+					"'%s': two disks have this name",
+					d->name);
 	}
 	return 0;
 }

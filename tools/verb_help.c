@@ -30,7 +30,7 @@ static int unknown(const struct cli *c, const char *word)
 	const char *near;
 	size_t n = 0;
 
-	for (; verbs[n] && n < sizeof(names) / sizeof(names[0]); n++)
+	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)
 		names[n] = verbs[n]->name;
 	near = cli_nearest(word, names, n, sizeof(names[0]));
 	if (near)

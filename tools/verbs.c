@@ -68,6 +68,7 @@ static int run(struct cli *c)
 	if (c->quiet)
 		log_set_level(LOG_LEVEL_WARN);
 	if (c->verbose)
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
 		setenv("HIVEFS_DEBUG", "all", 0);
 	code = c->verb->run(c);
 	if (code == -ECANCELED && cancel_signal()) {

@@ -478,7 +478,7 @@ row() {
 	ratio=$(awk '{ print $1 / $2 }' "$dir/samples/$key" | median)
 	if [ "$goal" != - ]; then
 		verdict=$(awk -v r="$ratio" -v g="$goal" \
-			'BEGIN { print r >= g ? "ok" : "BELOW" }')
+			'BEGIN { print (r >= g) ? "ok" : "BELOW" }')
 	fi
 	if [ $json = yes ]; then
 		printf '{"type":"ratio","name":"%s","what":"%s","unit":"%s",' \
@@ -498,7 +498,7 @@ value() {
 	v=$(median <"$dir/samples/$key")
 	if [ "$most" != - ]; then
 		verdict=$(awk -v v="$v" -v m="$most" \
-			'BEGIN { print v <= m ? "ok" : "ABOVE" }')
+			'BEGIN { print (v <= m) ? "ok" : "ABOVE" }')
 	fi
 	if [ $json = yes ]; then
 		printf '{"type":"value","name":"%s","what":"%s","unit":"%s",' \

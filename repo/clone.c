@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "repo/clone.h"
+
+#include <bson/bson.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "repo/chunk.h"
+#include "repo/decode.h"
+#include "repo/machine.h"
+#include "repo/stream.h"
+#include "repo/writer.h"
+#include "src/log.h"
+#include "src/text.h"
+
+void clone_fini(struct clone *c)
+{
+	for (size_t i = 0; i < c->disks.n; i++)
+		free(c->disks.v[i].name);
+	vec_fini(&c->disks);
+	vec_fini(&c->retired);
+	free(c->name);
+	free(c->machine);
+	memset(c, 0, sizeof(*c));
+}
+
+static struct uuid id_of(const char *kind, const void *data, size_t len)
+{
+	uint8_t b[32 + KEY_MAX];
+	size_t n = strlen(kind);
+	struct digest d;
+	struct uuid id;
+
+	memcpy(b, kind, n);
+	memcpy(b + n, data, len);
+	d = digest_of(b, n + len);
+	memcpy(id.b, d.b, sizeof(id.b));
+	return id;
+}
+
+struct uuid clone_own_id(const struct point_id *point)
+{
+	struct key key = point_key(point);
+
+	return id_of("clone of ", key.b, key.len);
+}
+
+struct uuid clone_named_id(const char *name)
+{
+	return id_of("clone named ", name, strnlen(name, KEY_MAX));
+}
+
+char *clone_text(const struct clone *c)
+{
+	char when[32], *text;
+
+	if (c->name)
+		return strdup(c->name);
+	if (asprintf(&text, "%s@%s", c->machine,
+		    time_text(c->base.time, when)) < 0)
+		return NULL;
+	return text;
+}
+
+static void append_disk(
+	bson_t *b, const char *index, const struct clone_disk *d)
+{
+	bson_t disk;
+
+	BSON_APPEND_DOCUMENT_BEGIN(b, index, &disk);
+	BSON_APPEND_UTF8(&disk, "name", d->name);
+	BSON_APPEND_INT64(&disk, "size", (int64_t)d->size);
+	BSON_APPEND_INT32(&disk, "sector_size", (int32_t)d->sector_size);
+	BSON_APPEND_BINARY(&disk, "root", BSON_SUBTYPE_BINARY, d->root.b,
+		sizeof(d->root.b));
+	BSON_APPEND_INT64(&disk, "data", (int64_t)d->data);
+	BSON_APPEND_BINARY(&disk, "stream", BSON_SUBTYPE_BINARY, d->stream.b,
+		sizeof(d->stream.b));
+	BSON_APPEND_INT64(&disk, "from", (int64_t)d->from);
+	bson_append_document_end(b, &disk);
+}
+
+static void append_retired(
+	bson_t *b, const char *index, const struct retired_root *r)
+{
+	bson_t root;
+
+	BSON_APPEND_DOCUMENT_BEGIN(b, index, &root);
+	BSON_APPEND_BINARY(&root, "root", BSON_SUBTYPE_BINARY, r->root.b,
+		sizeof(r->root.b));
+	BSON_APPEND_INT64(&root, "size", (int64_t)r->size);
+	bson_append_document_end(b, &root);
+}
+
+static void encode(const struct clone *c, bson_t *b)
+{
+	struct key base = point_key(&c->base);
+	const char *index;
+	char buf[16];
+	bson_t array;
+
+	if (c->name)
+		BSON_APPEND_UTF8(b, "name", c->name);
+	BSON_APPEND_BINARY(b, "base", BSON_SUBTYPE_BINARY, base.b, base.len);
+	BSON_APPEND_UTF8(b, "machine", c->machine);
+	BSON_APPEND_INT64(b, "created", c->created);
+	BSON_APPEND_BOOL(b, "discarded", c->discarded);
+	BSON_APPEND_ARRAY_BEGIN(b, "disks", &array);
+	for (uint32_t i = 0; i < c->disks.n; i++) {
+		bson_uint32_to_string(i, &index, buf, sizeof(buf));
+		append_disk(&array, index, &c->disks.v[i]);
+	}
+	bson_append_array_end(b, &array);
+	BSON_APPEND_ARRAY_BEGIN(b, "retired", &array);
+	for (uint32_t i = 0; i < c->retired.n; i++) {
+		bson_uint32_to_string(i, &index, buf, sizeof(buf));
+		append_retired(&array, index, &c->retired.v[i]);
+	}
+	bson_append_array_end(b, &array);
+}
+
+static int decode_disk(bson_iter_t *i, struct clone *c)
+{
+	struct clone_disk d = { 0 };
+	struct decode in;
+
+	decode_sub(&in, i);
+	d.size = (uint64_t)decode_i64(&in, "size", 512, (int64_t)DISK_MAX);
+	d.sector_size = (uint32_t)decode_i32(&in, "sector_size", 512, 4096);
+	decode_bytes(&in, "root", d.root.b, sizeof(d.root.b));
+	d.data = (uint64_t)decode_i64(&in, "data", 0, (int64_t)DISK_MAX);
+	decode_bytes(&in, "stream", d.stream.b, sizeof(d.stream.b));
+	d.from = (uint64_t)decode_i64(&in, "from", 0, INT64_MAX);
+	d.name = decode_text(&in, "name");
+	if (in.bad || d.size % 512 || !d.name || !disk_name_ok(d.name) ||
+		vec_add(&c->disks, d) < 0) {
+		free(d.name);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+static int decode_retired(bson_iter_t *i, struct clone *c)
+{
+	struct retired_root r = { 0 };
+	struct decode in;
+
+	decode_sub(&in, i);
+	decode_bytes(&in, "root", r.root.b, sizeof(r.root.b));
+	r.size = (uint64_t)decode_i64(&in, "size", 512, (int64_t)DISK_MAX);
+	return in.bad || vec_add(&c->retired, r) < 0 ? -EBADMSG : 0;
+}
+
+static void decode_each(struct decode *in, const char *field, struct clone *c,
+	int (*one)(bson_iter_t *i, struct clone *c))
+{
+	bson_iter_t i;
+
+	if (!decode_array(in, field, &i))
+		return;
+	while (!in->bad && bson_iter_next(&i))
+		if (one(&i, c) < 0) {
+			in->bad = true;
+			in->field = field;
+		}
+}
+
+static void decode_base(struct decode *in, struct clone *c)
+{
+	uint8_t b[POINT_ID_LEN] = { 0 };
+	struct key key;
+
+	decode_bytes(in, "base", b, sizeof(b));
+	key = key_of(b, sizeof(b));
+	if (!in->bad && point_key_parse(&key, &c->base) < 0) {
+		in->bad = true;
+		in->field = "base";
+	}
+}
+
+/* Discarded ones, too. */
+static int decode_clone(const struct doc *d, struct clone *ret)
+{
+	struct clone c = { .version = d->version };
+	struct decode in;
+	int err;
+
+	if (d->key.len != sizeof(c.id.b))
+		return fail(EBADMSG, "clones: a damaged key");
+	memcpy(c.id.b, d->key.b, sizeof(c.id.b));
+	decode_begin(&in, d);
+	if (decode_has(&in, "name"))
+		c.name = decode_text(&in, "name");
+	decode_base(&in, &c);
+	c.machine = decode_text(&in, "machine");
+	c.created = decode_i64(&in, "created", 0, INT64_MAX);
+	c.discarded = decode_bool(&in, "discarded");
+	decode_each(&in, "disks", &c, decode_disk);
+	decode_each(&in, "retired", &c, decode_retired);
+	if (!in.bad &&
+		(!machine_name_ok(c.machine) || (c.name && !name_ok(c.name)))) {
+		in.bad = true;
+		in.field = "name";
+	}
+	err = decode_end(&in, "clone");
+	if (err < 0)
+		clone_fini(&c);
+	else
+		*ret = c;
+	return err;
+}
+
+static int read_doc(struct repo *r, const struct uuid *id, struct clone *ret)
+{
+	struct key key = key_of(id->b, sizeof(id->b));
+	struct doc d;
+	int err = store_get(r->store, COLL_CLONES, &key, &d);
+
+	if (err < 0)
+		return err;
+	err = decode_clone(&d, ret);
+	doc_fini(&d);
+	return err;
+}
+
+int clone_get(struct repo *r, const struct uuid *id, struct clone *ret)
+{
+	struct clone c;
+	int err = read_doc(r, id, &c);
+
+	if (err < 0)
+		return err;
+	if (c.discarded) {
+		clone_fini(&c);
+		return -ENOENT;
+	}
+	*ret = c;
+	return 0;
+}
+
+/* Inserts it if C->version is 0, else replaces that version. */
+static int put(struct repo *r, struct clone *c)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+	int err;
+
+	encode(c, &b);
+	d = (struct doc){ .coll = COLL_CLONES,
+		.key = key_of(c->id.b, sizeof(c->id.b)),
+		.version = c->version + 1,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	/* first all that it reaches, then the clone, then the news of it */
+	err = store_sync(r->store);
+	if (err == 0)
+		err = c->version ? store_replace(r->store, &d, c->version)
+				 : store_insert(r->store, &d);
+	if (err == 0)
+		err = store_sync(r->store);
+	if (err == 0)
+		c->version++;
+	bson_destroy(&b);
+	return err == -ENOENT || err == -EEXIST ? -ESTALE : err;
+}
+
+int clone_swap(struct repo *r, struct clone *c)
+{
+	return put(r, c);
+}
+
+static int fill(const struct point *p, const char *name, struct clone *c)
+{
+	c->base = p->id;
+	c->machine = strdup(p->machine);
+	c->name = name ? strdup(name) : NULL;
+	c->created = time(NULL);
+	if (!c->machine || (name && !c->name))
+		return fail(ENOMEM, "clone: %m");
+	for (size_t i = 0; i < p->disks.n; i++) {
+		const struct point_disk *from = &p->disks.v[i];
+		struct clone_disk d = { .size = from->size,
+			.sector_size = from->sector_size,
+			.root = from->root,
+			.data = from->stats.data,
+			.stream = uuid_random() };
+
+		d.name = strdup(from->name);
+		if (!d.name || vec_add(&c->disks, d) < 0) {
+			free(d.name);
+			return fail(ENOMEM, "clone: %m");
+		}
+	}
+	return 0;
+}
+
+/*
+ * OLD is the document in the way, discarded, or of version 0 if there is none.
+ * The point is read after registering: what it reaches then is safe from a
+ * collection until we sign off.
+ */
+static int fork_over(struct repo *r, const struct point_id *point,
+	const char *name, const struct clone *old, struct clone *ret)
+{
+	struct clone c = { .id = old->id, .version = old->version };
+	struct writer *w;
+	struct point p;
+	int err = writer_begin(r, WRITER_CLONE, &c.id, c.version, &w);
+
+	if (err < 0)
+		return err;
+	err = point_get(r, point, &p);
+	if (err == 0) {
+		err = fill(&p, name, &c);
+		point_fini(&p);
+	}
+	for (size_t i = 0; err == 0 && i < old->retired.n; i++)
+		err = vec_add(&c.retired, old->retired.v[i]);
+	if (err == 0)
+		err = put(r, &c);
+	writer_end(w);
+	if (err < 0)
+		clone_fini(&c);
+	else
+		*ret = c;
+	return err;
+}
+
+int clone_fork(struct repo *r, const struct point *p, const char *name,
+	struct clone *ret)
+{
+	struct uuid id = name ? clone_named_id(name) : clone_own_id(&p->id);
+	int err;
+
+	do {
+		struct clone old = { 0 };
+
+		err = read_doc(r, &id, &old);
+		if (err == 0 && !old.discarded) {
+			if (!name) {
+				*ret = old;
+				return 0;
+			}
+			clone_fini(&old);
+			return -EEXIST;
+		}
+		if (err == 0 || err == -ENOENT) {
+			old.id = id;
+			err = fork_over(r, &p->id, name, &old, ret);
+		}
+		clone_fini(&old);
+	} while (err == -ESTALE);
+	return err;
+}
+
+static int retire(struct clone *c)
+{
+	for (size_t i = 0; i < c->disks.n; i++) {
+		const struct clone_disk *d = &c->disks.v[i];
+
+		if (!digest_is_none(&d->root) &&
+			vec_add(&c->retired,
+				(struct retired_root){
+					.root = d->root, .size = d->size }) < 0)
+			return fail(ENOMEM, "clone: %m");
+	}
+	return 0;
+}
+
+int clone_discard(struct repo *r, struct clone *c)
+{
+	struct vec(struct uuid) streams = { 0 };
+	int err = retire(c);
+
+	for (size_t i = 0; err == 0 && i < c->disks.n; i++)
+		err = vec_add(&streams, c->disks.v[i].stream);
+	if (err == 0) {
+		for (size_t i = 0; i < c->disks.n; i++)
+			free(c->disks.v[i].name);
+		c->disks.n = 0;
+		c->discarded = true;
+		err = clone_swap(r, c);
+	}
+	/* from here on the clone is gone: a stream left behind is but space */
+	for (size_t i = 0; err == 0 && i < streams.n; i++) {
+		int gone = stream_remove(r->store, &streams.v[i]);
+
+		if (gone < 0 && gone != -ENOENT)
+			log_warn("clone: a stream was left behind");
+	}
+	vec_fini(&streams);
+	return err;
+}
+
+struct listing {
+	clone_visit visit;
+	void *arg;
+};
+
+static int visit_doc(void *arg, const struct doc *d)
+{
+	struct listing *l = arg;
+	struct clone c;
+	int err = decode_clone(d, &c);
+
+	if (err < 0)
+		return err;
+	if (!c.discarded)
+		err = l->visit(l->arg, &c);
+	clone_fini(&c);
+	return err;
+}
+
+int clone_list(struct repo *r, clone_visit visit, void *arg)
+{
+	struct listing l = { .visit = visit, .arg = arg };
+
+	return store_scan(r->store, COLL_CLONES, NULL, 0, visit_doc, &l);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * clone - a persistent writable branch of a point, as its document has it: per
+ * disk a map and the position in a stream of what was written since.
+ *
+ * A point's *own* clone is made when a view of the point is first opened for
+ * writing; its id derives from the point's, so that two mounts agree on it. A
+ * *named* one derives from its name. Everything changes by compare-and-swap of
+ * the one document.
+ *
+ * Ownership  a `struct clone` owns its strings: clone_fini().
+ * Threads    any thread.
+ * Errors     of store.h; -EBADMSG for a document that does not decode.
+ */
+#ifndef HIVEFS_CLONE_H
+#define HIVEFS_CLONE_H
+
+#include <stdbool.h>
+
+#include "repo/point.h"
+
+struct clone_disk {
+	char *name;
+	uint64_t size;
+	uint32_t sector_size;
+	struct digest root;
+	uint64_t data;      /* bytes in data extents of the root */
+	struct uuid stream; /* what was written since the root was made */
+	uint64_t from;      /* sequence number it begins at */
+};
+
+struct retired_root {
+	struct digest root;
+	uint64_t size; /* of the disk: tells the root's level */
+};
+
+struct clone {
+	struct uuid id;
+	uint64_t version; /* of its document */
+	char *name;       /* NULL: the own clone of the point `base` */
+	struct point_id base;
+	char *machine; /* name at the time of the point */
+	int64_t created;
+	bool discarded;
+	struct vec(struct clone_disk) disks;
+	/* roots that folds let go of, until gc has dealt with them */
+	struct vec(struct retired_root) retired;
+};
+
+void clone_fini(struct clone *c);
+
+struct uuid clone_own_id(const struct point_id *point);
+struct uuid clone_named_id(const char *name);
+
+/* "web@2026-11-20T08:42:45Z" of an own one, else its name; owned. */
+char *clone_text(const struct clone *c);
+
+/* -ENOENT, quietly, if there is none, or it was discarded. */
+int must_check clone_get(
+	struct repo *r, const struct uuid *id, struct clone *ret);
+
+/*
+ * Branches P: NAME is NULL for its own clone. If that is there already, it is
+ * returned; a name that is taken is -EEXIST, quietly. -ENOENT, quietly, if the
+ * point was removed meanwhile.
+ */
+int must_check clone_fork(struct repo *r, const struct point *p,
+	const char *name, struct clone *ret);
+
+/*
+ * Replaces the document by C where its version is C's, and counts that up.
+ * -ESTALE, quietly, if it has moved on. Synced when it returns 0.
+ */
+int must_check clone_swap(struct repo *r, struct clone *c);
+
+/* Retires its roots and removes its streams, which nobody may have. */
+int must_check clone_discard(struct repo *r, struct clone *c);
+
+/* Visits those that were not discarded, own ones too. */
+typedef int (*clone_visit)(void *arg, const struct clone *c);
+int must_check clone_list(struct repo *r, clone_visit visit, void *arg);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/fold.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "repo/mapbuild.h"
+#include "repo/overlay.h"
+#include "repo/rechunk.h"
+#include "repo/writer.h"
+#include "src/bytes.h"
+#include "src/log.h"
+#include "src/pool.h"
+
+#define ROUND 512u
+#define BATCH_LEN (16u << 20)
+#define THREADS_MAX FOLD_THREADS_MAX
+#define ATTEMPTS 5
+
+/* More than this is not carried along in the stream but folded. */
+#define CARRY_PAGES_MAX (64u << 20 >> 12)
+
+struct worker {
+	struct leaf_writer *writer;
+	uint8_t *bytes;
+	struct leaf old, fresh;
+	uint8_t packed[MAP_PACKED_MAX];
+};
+
+struct result {
+	int err; /* -EBADMSG: what its chunks held cannot be read */
+	struct digest leaf;
+	uint64_t data_before, data, read;
+};
+
+struct pass {
+	const struct fold *fold;
+	struct live *live;
+	struct writer *writer;
+	struct quarantine none; /* what cannot be read cannot be stored anew */
+	unsigned n_threads;
+	struct worker workers[THREADS_MAX];
+	struct leaf_writer *nodes; /* whose batch the nodes of maps go into */
+	struct map_base *base;
+	unsigned n;
+	uint64_t windows[ROUND];
+	struct digest olds[ROUND];
+	struct result results[ROUND];
+	struct fold_stats stats; /* of the disk under way */
+};
+
+static uint64_t leaf_data(const struct leaf *l)
+{
+	uint64_t data = 0;
+
+	for (uint32_t i = 0; i < l->n; i++)
+		if (l->v[i].kind == BLK_DATA)
+			data += l->v[i].len;
+	return data;
+}
+
+static void changed_pages(
+	const struct overlay *o, uint64_t window, struct page_set *ret)
+{
+	uint64_t first = window * WINDOW_PAGES;
+	uint64_t place;
+
+	memset(ret, 0, sizeof(*ret));
+	for (uint64_t p = 0, n; p < WINDOW_PAGES; p += n) {
+		n = overlay_run(o, first + p, WINDOW_PAGES - p, &place);
+		for (uint64_t i = p; place != PLACE_NONE && i < p + n; i++)
+			page_add(ret, (uint32_t)i);
+	}
+}
+
+struct source {
+	struct live *live;
+	uint64_t off; /* of the window */
+};
+
+static int read_now(void *arg, uint32_t off, uint32_t len, uint8_t *buf)
+{
+	const struct source *s = arg;
+
+	return live_read_frozen(s->live, s->off + off, len, buf);
+}
+
+static int load_old(struct pass *p, struct worker *w, const struct digest *d)
+{
+	uint32_t len;
+	int err;
+
+	w->old.n = 0;
+	if (digest_is_none(d))
+		return 0;
+	err = map_load(p->fold->repo, d, 0, w->packed, &len);
+	return err < 0 ? err : leaf_unpack(w->packed, len, &w->old);
+}
+
+static int fold_window(void *arg, uint64_t i, unsigned thread)
+{
+	struct pass *p = arg;
+	struct worker *w = &p->workers[thread];
+	struct result *r = &p->results[i];
+	struct source source = { p->live, p->windows[i] * WINDOW_LEN };
+	uint64_t left = live_size(p->live) - source.off;
+	struct page_set changed;
+	struct rechunk job = { .old = &w->old,
+		.changed = &changed,
+		.len = (uint32_t)MIN_OF(left, (uint64_t)WINDOW_LEN),
+		.read = read_now,
+		.arg = &source };
+	struct leaf_result leaf;
+	int err = load_old(p, w, &p->olds[i]);
+
+	r->err = err;
+	if (err < 0)
+		return err == -EBADMSG ? 0 : err;
+	changed_pages(live_frozen(p->live), p->windows[i], &changed);
+	err = rechunk(&job, w->bytes, &w->fresh, &r->read);
+	if (err == 0)
+		err = leaf_write(
+			w->writer, &w->fresh, &p->olds[i], w->bytes, &leaf);
+	r->err = err;
+	if (err < 0)
+		return err == -EBADMSG ? 0 : err;
+	r->leaf = leaf.digest;
+	r->data_before = leaf_data(&w->old);
+	r->data = leaf_data(&w->fresh);
+	writer_beat(p->writer);
+	return 0;
+}
+
+static bool is_sparse(const struct pass *p, uint64_t window)
+{
+	return overlay_window_pages(live_frozen(p->live), window) <
+	       p->fold->sparse_pages;
+}
+
+/* Is what lies sparsely so little that the stream may keep it? */
+static bool may_carry(const struct pass *p)
+{
+	const struct overlay *o = live_frozen(p->live);
+	uint64_t pages = 0;
+
+	for (uint64_t w = overlay_next_window(o, 0); w != UINT64_MAX;
+		w = overlay_next_window(o, w + 1))
+		if (is_sparse(p, w))
+			pages += overlay_window_pages(o, w);
+	return pages <= CARRY_PAGES_MAX;
+}
+
+/* The next windows to fold from *at on; sparse ones are carried. */
+static int plan(struct pass *p, bool carry, uint64_t *at)
+{
+	const struct overlay *o = live_frozen(p->live);
+	int err = 0;
+
+	p->n = 0;
+	while (err == 0 && p->n < ROUND) {
+		uint64_t w = overlay_next_window(o, *at);
+
+		if (w == UINT64_MAX)
+			break;
+		*at = w + 1;
+		if (carry && is_sparse(p, w)) {
+			err = live_carry(p->live, w);
+			p->stats.carried++;
+			continue;
+		}
+		p->olds[p->n] = map_base_digest(p->base, 0, w);
+		p->windows[p->n++] = w;
+	}
+	return err;
+}
+
+/*
+ * A window that lies over damage stays in the stream, where what the guest
+ * wrote is readable; unless all is to be folded.
+ */
+static int join(
+	struct pass *p, struct map_builder *m, unsigned i, uint64_t *data)
+{
+	const struct result *r = &p->results[i];
+
+	if (r->err < 0 && p->fold->sparse_pages == 0)
+		return r->err;
+	if (r->err < 0)
+		return live_carry(p->live, p->windows[i]);
+	*data += r->data - r->data_before;
+	p->stats.read += r->read;
+	return map_builder_add(m, p->windows[i], &r->leaf);
+}
+
+static int fold_windows(struct pass *p, struct map_builder *m, uint64_t *data)
+{
+	bool carry = p->fold->sparse_pages && may_carry(p);
+	uint64_t at = 0;
+	int err;
+
+	do {
+		err = plan(p, carry, &at);
+		if (err == 0)
+			err = map_base_error(p->base);
+		if (err == 0)
+			err = parallel_for(p->n_threads, p->n, fold_window, p);
+		for (unsigned i = 0; err == 0 && i < p->n; i++)
+			err = join(p, m, i, data);
+		p->stats.windows += p->n;
+	} while (err == 0 && p->n);
+	return err;
+}
+
+static int flush(struct pass *p)
+{
+	int err = 0;
+
+	for (unsigned t = 0; t <= p->n_threads; t++) {
+		struct batch *b = leaf_writer_batch(
+			t < p->n_threads ? p->workers[t].writer : p->nodes);
+		struct batch_stats s;
+
+		if (err == 0)
+			err = batch_flush(b);
+		s = batch_take_stats(b);
+		p->stats.fresh += s.plain;
+		p->stats.stored += s.stored;
+	}
+	return err;
+}
+
+/* One disk's new map; nothing refers to it yet. */
+static int fold_disk(struct pass *p, struct clone_disk *d)
+{
+	scoped(map_base_freep) struct map_base *base = NULL;
+	scoped(map_builder_freep) struct map_builder *m = NULL;
+	struct digest root;
+	uint64_t data = d->data;
+	int err = map_base_new(p->fold->repo, &d->root, d->size, &base);
+
+	if (err < 0)
+		return err;
+	err = map_builder_new(d->size, true, base, &p->none, p->writer,
+		leaf_writer_batch(p->nodes), &m);
+	if (err < 0)
+		return err;
+	p->base = base;
+	err = fold_windows(p, m, &data);
+	if (err == 0)
+		err = map_builder_finish(m, &root);
+	if (err == 0)
+		err = map_base_error(base);
+	if (err == 0)
+		err = flush(p);
+	/* what was carried must last before the stream it came from goes */
+	if (err == 0)
+		err = live_sync(p->live);
+	if (err < 0)
+		return err;
+	d->root = root;
+	d->data = data;
+	d->from = live_cut(p->live);
+	return 0;
+}
+
+static int pass_begin(struct pass *p)
+{
+	struct leaf_writer_params params = { .repo = p->fold->repo,
+		.writer = p->writer,
+		.quarantine = &p->none,
+		.batch_len = BATCH_LEN };
+	int err = leaf_writer_new(&params, &p->nodes);
+
+	p->n_threads = p->fold->n_threads;
+	for (unsigned t = 0; err == 0 && t < p->n_threads; t++) {
+		p->workers[t].bytes = malloc(WINDOW_LEN);
+		err = p->workers[t].bytes
+			      ? leaf_writer_new(&params, &p->workers[t].writer)
+			      : fail(ENOMEM, "fold: %m");
+	}
+	return err;
+}
+
+static void pass_end(struct pass *p)
+{
+	for (unsigned t = 0; t < THREADS_MAX; t++) {
+		if (p->workers[t].writer)
+			leaf_writer_free(p->workers[t].writer);
+		free(p->workers[t].bytes);
+	}
+	if (p->nodes)
+		leaf_writer_free(p->nodes);
+	free(p);
+}
+
+static int fold_disks(const struct fold *f, struct writer *w, struct clone *c,
+	struct fold_stats *stats)
+{
+	struct pass *p = calloc(1, sizeof(*p));
+	int err;
+
+	if (!p)
+		return fail(ENOMEM, "fold: %m");
+	p->fold = f;
+	p->writer = w;
+	err = pass_begin(p);
+	for (size_t i = 0; err == 0 && i < c->disks.n; i++) {
+		struct clone_disk *d = &c->disks.v[i];
+		struct digest old = d->root;
+
+		p->live = f->disks[i];
+		memset(&p->stats, 0, sizeof(p->stats));
+		if (live_frozen(p->live))
+			err = fold_disk(p, d);
+		stats[i] = p->stats;
+		if (err == 0 && !digest_eq(&old, &d->root) &&
+			!digest_is_none(&old) &&
+			vec_add(&c->retired, (struct retired_root){ .root = old,
+						     .size = d->size }) < 0)
+			err = fail(ENOMEM, "fold: %m");
+	}
+	pass_end(p);
+	return err;
+}
+
+/* What changed the document meanwhile was no fold: we have the streams. */
+static int attempt(const struct fold *f, struct fold_stats *stats)
+{
+	struct writer *w = NULL;
+	struct clone c = { 0 };
+	/* the document first, then the registration that names its version */
+	int err = clone_get(f->repo, &f->clone->id, &c);
+
+	if (err == 0)
+		err = writer_begin(f->repo, WRITER_CLONE, &c.id, c.version, &w);
+	if (err == 0)
+		err = fold_disks(f, w, &c, stats);
+	if (err == 0)
+		err = clone_swap(f->repo, &c);
+	if (w)
+		writer_end(w);
+	if (err == 0) {
+		clone_fini(f->clone);
+		*f->clone = c;
+	} else {
+		clone_fini(&c);
+	}
+	return err;
+}
+
+int fold(const struct fold *f, struct fold_stats *stats)
+{
+	int err = -ESTALE;
+
+	for (int i = 0; i < ATTEMPTS && err == -ESTALE; i++)
+		err = attempt(f, stats);
+	for (size_t i = 0; err == 0 && i < f->clone->disks.n; i++)
+		if (live_frozen(f->disks[i]))
+			err = live_thaw(
+				f->disks[i], &f->clone->disks.v[i].root);
+	return err;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "repo/open_clone.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "repo/fold.h"
+#include "repo/writer.h"
+#include "src/bytes.h"
+#include "src/log.h"
+#include "src/pool.h"
+
+#define STREAM_SOFT (UINT64_C(256) << 20)
+#define STREAM_HARD (UINT64_C(1) << 30)
+#define MEMORY_SOFT (UINT64_C(32) << 20)
+#define MEMORY_HARD (UINT64_C(128) << 20)
+
+/* A window with fewer pages written is not worth folding by itself. */
+#define SPARSE_PAGES 64
+#define SYNC_SECONDS 5
+#define RETRY_SECONDS 2 /* after a fold that failed */
+
+struct open_clone {
+	struct repo *repo;
+	struct live **disks;
+	size_t n_disks;
+	pthread_mutex_t folding; /* held by the one who folds */
+	struct clone clone;      /* folding */
+	pthread_t keeper;
+	bool has_keeper;
+	sem_t wake;
+	_Atomic bool stop;
+	_Atomic int failed; /* what the last fold ended with */
+};
+
+static struct live_load load_of(struct open_clone *o)
+{
+	struct live_load all = { 0 };
+
+	for (size_t i = 0; i < o->n_disks; i++) {
+		struct live_load l = live_load(o->disks[i]);
+
+		all.stream_bytes += l.stream_bytes;
+		all.memory += l.memory;
+	}
+	return all;
+}
+
+static bool above(const struct live_load *l, uint64_t stream, uint64_t memory)
+{
+	return l->stream_bytes > stream || l->memory > memory;
+}
+
+/* Folding held. All disks at one instant: nobody writes between the first
+ * freeze and the last. */
+static int freeze(struct open_clone *o)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < o->n_disks; i++)
+		live_hold(o->disks[i]);
+	for (size_t i = 0; err >= 0 && i < o->n_disks; i++)
+		err = live_freeze(o->disks[i]);
+	for (size_t i = o->n_disks; i-- > 0;)
+		live_unhold(o->disks[i]);
+	return MIN_OF(err, 0);
+}
+
+/* Folding held. */
+static int fold_frozen(
+	struct open_clone *o, unsigned sparse_pages, struct fold_stats *stats)
+{
+	struct fold f = { .repo = o->repo,
+		.clone = &o->clone,
+		.disks = o->disks,
+		.n_threads = cpu_count(),
+		.sparse_pages = sparse_pages };
+	int err;
+
+	f.n_threads = MIN_OF(f.n_threads, FOLD_THREADS_MAX);
+	err = fold(&f, stats);
+	atomic_store(&o->failed, err);
+	return err;
+}
+
+static bool any_frozen(struct open_clone *o)
+{
+	for (size_t i = 0; i < o->n_disks; i++)
+		if (live_frozen(o->disks[i]))
+			return true;
+	return false;
+}
+
+static int fold_now(struct open_clone *o)
+{
+	scoped(freep) struct fold_stats *stats =
+		calloc(o->n_disks, sizeof(*stats));
+	int err;
+
+	if (!stats)
+		return fail(ENOMEM, "fold: %m");
+	pthread_mutex_lock(&o->folding);
+	err = freeze(o);
+	if (err == 0 && any_frozen(o))
+		err = fold_frozen(o, SPARSE_PAGES, stats);
+	pthread_mutex_unlock(&o->folding);
+	return err;
+}
+
+static void *keep(void *arg)
+{
+	struct open_clone *o = arg;
+	time_t synced = time(NULL);
+
+	while (!atomic_load(&o->stop)) {
+		struct timespec until;
+		struct live_load l;
+		int wait = 1;
+
+		l = load_of(o);
+		if (above(&l, STREAM_SOFT, MEMORY_SOFT))
+			wait = fold_now(o) < 0 ? RETRY_SECONDS : 0;
+		clock_gettime(CLOCK_REALTIME, &until);
+		if (until.tv_sec - synced >= SYNC_SECONDS ||
+			until.tv_sec < synced) {
+			synced = until.tv_sec;
+			for (size_t i = 0; i < o->n_disks; i++)
+				if (live_sync(o->disks[i]) < 0)
+					log_debug("clone", "not synced");
+		}
+		until.tv_sec += wait;
+		if (wait)
+			sem_timedwait(&o->wake, &until);
+	}
+	return NULL;
+}
+
+int open_clone_admit(struct open_clone *o)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	struct live_load l = load_of(o);
+
+	if (!above(&l, STREAM_SOFT, MEMORY_SOFT))
+		return 0;
+	sem_post(&o->wake);
+	while (above(&l, STREAM_HARD, MEMORY_HARD)) {
+		if (atomic_load(&o->failed) == -ENOSPC)
+			return -ENOSPC;
+		nanosleep(&pause, NULL);
+		l = load_of(o);
+	}
+	return 0;
+}
+
+static int take_disks(
+	struct open_clone *o, struct cache *c, const struct stream_owner *owner)
+{
+	o->disks = calloc(o->clone.disks.n, sizeof(struct live *));
+	if (!o->disks)
+		return fail(ENOMEM, "clone: %m");
+	for (size_t i = 0; i < o->clone.disks.n; i++) {
+		const struct clone_disk *d = &o->clone.disks.v[i];
+		scoped(freep) char *clone = clone_text(&o->clone);
+		scoped(freep) char *name = NULL;
+		int err;
+
+		if (!clone || asprintf(&name, "%s/%s", clone, d->name) < 0)
+			return fail(ENOMEM, "clone: %m");
+		err = live_open(c, name, d, owner, &o->disks[i]);
+		if (err < 0)
+			return err;
+		o->n_disks++;
+	}
+	return 0;
+}
+
+static int try_take(struct cache *c, const struct uuid *id,
+	const struct stream_owner *owner, struct open_clone **ret)
+{
+	struct open_clone *o = calloc(1, sizeof(*o));
+	struct clone now = { 0 };
+	int err;
+
+	if (!o)
+		return fail(ENOMEM, "clone: %m");
+	o->repo = cache_repo(c);
+	pthread_mutex_init(&o->folding, NULL);
+	sem_init(&o->wake, 0, 0);
+	err = clone_get(o->repo, id, &o->clone);
+	if (err == 0)
+		err = take_disks(o, c, owner);
+	/* with the streams in hand: is it still what we began with? */
+	if (err == 0)
+		err = clone_get(o->repo, id, &now);
+	if (err == 0 && now.version != o->clone.version)
+		err = -ESTALE;
+	clone_fini(&now);
+	if (err == 0) {
+		err = pthread_create(&o->keeper, NULL, keep, o);
+		o->has_keeper = err == 0;
+		if (err > 0)
+			err = fail(err, "clone: %m");
+	}
+	if (err < 0)
+		open_clone_close(o);
+	else
+		*ret = o;
+	return err;
+}
+
+int open_clone_take(struct cache *c, const struct uuid *id,
+	const struct stream_owner *owner, struct open_clone **ret)
+{
+	int err;
+
+	do
+		err = try_take(c, id, owner, ret);
+	while (err == -ESTALE);
+	return err;
+}
+
+void open_clone_close(struct open_clone *o)
+{
+	atomic_store(&o->stop, true);
+	if (o->has_keeper) {
+		sem_post(&o->wake);
+		pthread_join(o->keeper, NULL);
+	}
+	for (size_t i = 0; i < o->n_disks; i++) {
+		if (live_sync(o->disks[i]) < 0)
+			log_debug("clone", "not synced");
+		live_close(o->disks[i]);
+	}
+	free(o->disks);
+	clone_fini(&o->clone);
+	sem_destroy(&o->wake);
+	pthread_mutex_destroy(&o->folding);
+	free(o);
+}
+
+struct live *open_clone_disk(struct open_clone *o, size_t i)
+{
+	assert(i < o->n_disks);
+	return o->disks[i];
+}
+
+size_t open_clone_disks(const struct open_clone *o)
+{
+	return o->n_disks;
+}
+
+bool open_clone_written(struct open_clone *o)
+{
+	for (size_t i = 0; i < o->n_disks; i++)
+		if (live_written(o->disks[i]))
+			return true;
+	return false;
+}
+
+static int describe(
+	const struct clone *c, const struct fold_stats *stats, struct point *p)
+{
+	char host[256] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	p->machine = strdup(c->machine);
+	p->host = strdup(host);
+	p->version = strdup(HIVEFS_VERSION);
+	p->consistency = CONSISTENCY_CRASH;
+	p->has_parent = true;
+	p->parent = c->base;
+	if (!p->machine || !p->host || !p->version)
+		return fail(ENOMEM, "commit: %m");
+	for (size_t i = 0; i < c->disks.n; i++) {
+		const struct clone_disk *from = &c->disks.v[i];
+		struct point_disk d = { .size = from->size,
+			.sector_size = from->sector_size,
+			.root = from->root,
+			.stats = { .read = stats[i].read,
+				.data = from->data,
+				.fresh = stats[i].fresh,
+				.stored = stats[i].stored } };
+
+		d.name = strdup(from->name);
+		d.source = clone_text(c);
+		if (!d.name || !d.source || vec_add(&p->disks, d) < 0) {
+			free(d.name);
+			free(d.source);
+			return fail(ENOMEM, "commit: %m");
+		}
+	}
+	return 0;
+}
+
+/* Folding held. The clone's roots, read after registering, are the point's. */
+static int publish(
+	struct open_clone *o, const struct fold_stats *stats, struct point *p)
+{
+	struct clone now = { 0 };
+	struct writer *w;
+	int err = writer_begin(
+		o->repo, WRITER_POINT, &o->clone.base.machine, 0, &w);
+
+	if (err < 0)
+		return err;
+	p->id.machine = o->clone.base.machine;
+	p->id.writer = writer_id(w);
+	err = clone_get(o->repo, &o->clone.id, &now);
+	if (err == 0)
+		err = describe(&now, stats, p);
+	p->end = time(NULL);
+	if (err == 0)
+		err = point_insert(o->repo, p);
+	if (err == -EEXIST)
+		err = fail(ENOTUNIQ, "commit: was given up by a garbage "
+				     "collection that took it for dead; run it "
+				     "again");
+	clone_fini(&now);
+	writer_end(w);
+	return err;
+}
+
+static int commit(
+	struct open_clone *o, struct fold_stats *stats, struct point *p)
+{
+	int err = 0;
+
+	/* what an earlier fold left frozen is no cut of now */
+	if (any_frozen(o))
+		err = fold_frozen(o, SPARSE_PAGES, stats);
+	p->id.time = time(NULL);
+	if (err == 0)
+		err = freeze(o);
+	if (err == 0)
+		err = fold_frozen(o, 0, stats);
+	return err < 0 ? err : publish(o, stats, p);
+}
+
+int open_clone_commit(struct open_clone *o, struct point *ret)
+{
+	scoped(freep) struct fold_stats *stats =
+		calloc(o->n_disks, sizeof(*stats));
+	struct timespec begin, end;
+	struct point p = { 0 };
+	int err;
+
+	if (!stats)
+		return fail(ENOMEM, "commit: %m");
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	pthread_mutex_lock(&o->folding);
+	err = commit(o, stats, &p);
+	pthread_mutex_unlock(&o->folding);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	p.duration_ms = (uint64_t)((end.tv_sec - begin.tv_sec) * 1000 +
+				   (end.tv_nsec - begin.tv_nsec) / 1000000);
+	if (err < 0)
+		point_fini(&p);
+	else
+		*ret = p;
+	return err;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * open_clone - a clone that this process owns: its disks, live, and a thread
+ * that keeps what is unfolded within bounds.
+ *
+ * Bounds, per clone: folding begins at 256 MiB of stream or 32 MiB of overlay;
+ * writers wait at 1 GiB or 128 MiB. So opening a clone replays 1 GiB at most.
+ * Every 5 s what was written is synced, asked for or not.
+ *
+ * Ownership  open_clone_take() returns owned, borrows the cache.
+ * Threads    any thread, but open_clone_close().
+ * Errors     -EBUSY, logged, naming who has it; of live.h and fold.h.
+ */
+#ifndef HIVEFS_OPEN_CLONE_H
+#define HIVEFS_OPEN_CLONE_H
+
+#include "repo/live.h"
+
+struct open_clone;
+
+/* Takes over all its streams, or none. */
+int must_check open_clone_take(struct cache *c, const struct uuid *id,
+	const struct stream_owner *owner, struct open_clone **ret);
+
+/* Syncs, and lets go of it. What is unfolded stays so. */
+void open_clone_close(struct open_clone *o);
+DEFINE_CLEANUP(struct open_clone *, open_clone_close);
+
+/* Disk number I, in the order of the point's. */
+struct live *open_clone_disk(struct open_clone *o, size_t i);
+size_t open_clone_disks(const struct open_clone *o);
+
+/*
+ * What a writer calls before it writes: waits while more is unfolded than the
+ * bounds allow. -ENOSPC if folding fails for want of space.
+ */
+int must_check open_clone_admit(struct open_clone *o);
+
+/* Was anything ever written to any of its disks? */
+bool open_clone_written(struct open_clone *o);
+
+/*
+ * One cut across all disks, in the order of every disk's writes, becomes a new
+ * point of the machine; the clone goes on from there. Writers wait for the
+ * cut, not for the rest.
+ */
+int must_check open_clone_commit(struct open_clone *o, struct point *ret);
+
+#endif
