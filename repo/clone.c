@@ -370,28 +370,38 @@ static int retire(struct clone *c)
 	return 0;
 }
 
-int clone_discard(struct repo *r, struct clone *c)
+int clone_drop(struct repo *r, struct clone *c)
 {
-	struct vec(struct uuid) streams = { 0 };
+	size_t n = c->disks.n;
 	int err = retire(c);
 
-	for (size_t i = 0; err == 0 && i < c->disks.n; i++)
-		err = vec_add(&streams, c->disks.v[i].stream);
-	if (err == 0) {
-		for (size_t i = 0; i < c->disks.n; i++)
-			free(c->disks.v[i].name);
-		c->disks.n = 0;
-		c->discarded = true;
-		err = clone_swap(r, c);
-	}
-	/* from here on the clone is gone: a stream left behind is but space */
-	for (size_t i = 0; err == 0 && i < streams.n; i++) {
-		int gone = stream_remove(r->store, &streams.v[i]);
+	if (err < 0)
+		return err;
+	/* the document has them no more; C does, for whoever removes them */
+	c->disks.n = 0;
+	c->discarded = true;
+	err = clone_swap(r, c);
+	c->disks.n = n;
+	return err;
+}
 
-		if (gone < 0 && gone != -ENOENT)
+void clone_remove_streams(struct repo *r, const struct clone *c)
+{
+	for (size_t i = 0; i < c->disks.n; i++) {
+		int err = stream_remove(r->store, &c->disks.v[i].stream);
+
+		if (err < 0 && err != -ENOENT)
 			log_warn("clone: a stream was left behind");
 	}
-	vec_fini(&streams);
+}
+
+int clone_discard(struct repo *r, struct clone *c)
+{
+	int err = clone_drop(r, c);
+
+	/* from here on the clone is gone: a stream left behind is but space */
+	if (err == 0)
+		clone_remove_streams(r, c);
 	return err;
 }
 

@@ -73,8 +73,18 @@ int must_check clone_fork(struct repo *r, const struct point *p,
  */
 int must_check clone_swap(struct repo *r, struct clone *c);
 
-/* Retires its roots and removes its streams, which nobody may have. */
+/*
+ * Retires its roots and removes its streams, which nobody may have or get: so
+ * of a clone that may be open somewhere, open_clone_discard().
+ */
 int must_check clone_discard(struct repo *r, struct clone *c);
+
+/*
+ * Its two halves, for whoever has the streams: C still lists its disks after
+ * the first, and lets go of them before the second.
+ */
+int must_check clone_drop(struct repo *r, struct clone *c);
+void clone_remove_streams(struct repo *r, const struct clone *c);
 
 /* Visits those that were not discarded, own ones too. */
 typedef int (*clone_visit)(void *arg, const struct clone *c);

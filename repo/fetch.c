@@ -83,20 +83,41 @@ int fetcher_decode(struct fetcher *f, const struct digest *want, unsigned level,
 		f->codec, want, doc->body, doc->len, f->plain, ret_len);
 }
 
-int fetcher_get(struct fetcher *f, struct repo *r, enum coll coll,
-	const struct digest *want, unsigned level, uint32_t *ret_len)
+static int get_doc(struct repo *r, enum coll coll, const struct digest *want,
+	struct doc *ret)
 {
 	struct key key = key_of(want->b, sizeof(want->b));
 	char hex[DIGEST_HEX];
-	struct doc doc;
-	int err = store_get(r->store, coll, &key, &doc);
+	int err = store_get(r->store, coll, &key, ret);
 
 	if (err == -ENOENT)
 		return fail(ENOENT, "%s %.16s…: missing from the repository",
 			fetch_noun(coll), digest_hex(want, hex));
+	return err;
+}
+
+int fetcher_get(struct fetcher *f, struct repo *r, enum coll coll,
+	const struct digest *want, unsigned level, uint32_t *ret_len)
+{
+	struct doc doc;
+	int err = get_doc(r, coll, want, &doc);
+
 	if (err < 0)
 		return err;
 	err = fetcher_decode(f, want, level, &doc, ret_len);
+	doc_fini(&doc);
+	return err;
+}
+
+int map_load(struct repo *r, const struct digest *want, unsigned level,
+	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len)
+{
+	struct doc doc;
+	int err = get_doc(r, COLL_MAPS, want, &doc);
+
+	if (err < 0)
+		return err;
+	err = map_decode(want, level, &doc, out, ret_len);
 	doc_fini(&doc);
 	return err;
 }

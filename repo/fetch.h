@@ -34,6 +34,10 @@ int must_check fetcher_get(struct fetcher *f, struct repo *r, enum coll coll,
 int must_check fetcher_decode(struct fetcher *f, const struct digest *want,
 	unsigned level, const struct doc *doc, uint32_t *ret_len);
 
+/* A map alone needs no fetcher. */
+int must_check map_load(struct repo *r, const struct digest *want,
+	unsigned level, uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len);
+
 /* "chunk", "map": for messages */
 const char *fetch_noun(enum coll coll);
 

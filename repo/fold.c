@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "repo/fetch.h"
 #include "repo/mapbuild.h"
 #include "repo/overlay.h"
 #include "repo/rechunk.h"

@@ -349,7 +349,7 @@ static int find_parent(struct run *run, const struct uuid *machine)
 	int err = point_latest(run->job->repo, machine, &run->parent);
 
 	run->has_parent = err == 0;
-	if (err == 0 && run->parent.id.time > time(NULL))
+	if (err == 0 && run->parent.id.time > point_time_after(&run->parent))
 		log_warn("%s: its newest point is of %s, later than this "
 			 "host's clock: `latest` will not be this backup",
 			run->job->machine,
@@ -406,7 +406,6 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 	int err = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	p->id.time = time(NULL);
 	p->id.machine = *machine;
 	/* registered before anything is read that will be relied on */
 	if (!job->dry_run)
@@ -416,6 +415,7 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 		err = quarantine_load(job->repo, &run->quarantine);
 	if (err == 0)
 		err = find_parent(run, machine);
+	p->id.time = point_time_after(run->has_parent ? &run->parent : NULL);
 	if (err == 0)
 		err = describe(run, p);
 	if (err == 0)

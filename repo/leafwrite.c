@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "repo/mapbuild.h"
+#include "repo/fetch.h"
 #include "src/log.h"
 
 struct leaf_writer {

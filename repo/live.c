@@ -208,6 +208,7 @@ int live_open(struct cache *c, const char *name, const struct clone_disk *d,
 	l->size = d->size;
 	l->sector_size = d->sector_size;
 	l->data = d->data;
+	l->written = d->from > 0; /* what was written before was folded */
 	l->owned = owner;
 	pthread_mutex_init(&l->turn, NULL);
 	pthread_mutex_init(&l->lock, NULL);
@@ -328,8 +329,10 @@ int live_read(struct live *l, uint64_t off, uint32_t len, struct pieces *ret)
 
 	assert(off <= l->size && len <= l->size - off);
 	/* a fold may let go of a place between our look and our read */
-	while ((err = try_read(l, off, len, &p)) == -EAGAIN)
+	while ((err = try_read(l, off, len, &p)) == -EAGAIN && l->owned)
 		pieces_fini(&p);
+	if (err == -EAGAIN)
+		err = -ESTALE; /* the owner's did, and ours never will */
 	if (err < 0)
 		pieces_fini(&p);
 	else

@@ -41,7 +41,10 @@ DEFINE_CLEANUP(struct live *, live_close);
 
 uint64_t live_size(const struct live *l);
 
-/* As disk_read(): of written pages the bytes are copied, of others not. */
+/*
+ * As disk_read(): of written pages the bytes are copied, of others not.
+ * -ESTALE, quietly, of one that is not ours: its owner has folded it.
+ */
 int must_check live_read(
 	struct live *l, uint64_t off, uint32_t len, struct pieces *ret);
 

@@ -4,40 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "repo/fetch.h"
 #include "src/log.h"
-
-int map_load(struct repo *r, const struct digest *d, unsigned level,
-	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len)
-{
-	struct key key = key_of(d->b, sizeof(d->b));
-	char hex[DIGEST_HEX];
-	const uint8_t *packed;
-	struct digest got;
-	struct doc doc;
-	uint32_t len;
-	int err = store_get(r->store, COLL_MAPS, &key, &doc);
-
-	if (err == -ENOENT)
-		return fail(
-			ENOENT, "map %.16s…: is missing", digest_hex(d, hex));
-	if (err < 0)
-		return err;
-	err = map_unwrap(doc.body, doc.len, &packed, &len);
-	if (err == 0) {
-		got = digest_of(packed, len);
-		err = digest_eq(&got, d) ? map_check(packed, len, level)
-					 : -EBADMSG;
-	}
-	if (err == 0) {
-		memcpy(out, packed, len);
-		*ret_len = len;
-	} else {
-		fail(EBADMSG, "map %.16s…: digest or form differs",
-			digest_hex(d, hex));
-	}
-	doc_fini(&doc);
-	return err;
-}
 
 /* One node of the parent per level: windows come in rising order. */
 struct base_node {

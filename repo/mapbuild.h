@@ -32,10 +32,6 @@ struct digest map_base_digest(
 /* 0, or why some map could not be read. */
 int must_check map_base_error(const struct map_base *b);
 
-/* Reads, re-hashes and checks one map document. -ENOENT, -EBADMSG: logged. */
-int must_check map_load(struct repo *r, const struct digest *d, unsigned level,
-	uint8_t out[MAP_PACKED_MAX], uint32_t *ret_len);
-
 struct map_builder;
 
 /*

@@ -244,6 +244,27 @@ void open_clone_close(struct open_clone *o)
 	free(o);
 }
 
+int open_clone_discard(struct open_clone *o)
+{
+	struct repo *repo = o->repo;
+	struct clone c = { 0 };
+	int err;
+
+	pthread_mutex_lock(&o->folding);
+	do {
+		clone_fini(&c);
+		err = clone_get(repo, &o->clone.id, &c);
+		if (err == 0)
+			err = clone_drop(repo, &c);
+	} while (err == -ESTALE);
+	pthread_mutex_unlock(&o->folding);
+	open_clone_close(o);
+	if (err == 0)
+		clone_remove_streams(repo, &c);
+	clone_fini(&c);
+	return err;
+}
+
 struct live *open_clone_disk(struct open_clone *o, size_t i)
 {
 	assert(i < o->n_disks);
@@ -326,6 +347,18 @@ static int publish(
 	return err;
 }
 
+static int begin_time(struct open_clone *o, int64_t *ret)
+{
+	struct point latest = { 0 };
+	int err = point_latest(o->repo, &o->clone.base.machine, &latest);
+
+	if (err < 0 && err != -ENOENT && err != -EBADMSG)
+		return err;
+	*ret = point_time_after(err == 0 ? &latest : NULL);
+	point_fini(&latest);
+	return 0;
+}
+
 static int commit(
 	struct open_clone *o, struct fold_stats *stats, struct point *p)
 {
@@ -334,7 +367,8 @@ static int commit(
 	/* what an earlier fold left frozen is no cut of now */
 	if (any_frozen(o))
 		err = fold_frozen(o, SPARSE_PAGES, stats);
-	p->id.time = time(NULL);
+	if (err == 0)
+		err = begin_time(o, &p->id.time);
 	if (err == 0)
 		err = freeze(o);
 	if (err == 0)

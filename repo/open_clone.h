@@ -26,6 +26,12 @@ int must_check open_clone_take(struct cache *c, const struct uuid *id,
 void open_clone_close(struct open_clone *o);
 DEFINE_CLEANUP(struct open_clone *, open_clone_close);
 
+/*
+ * Drops the clone while its streams are ours, so that nobody can have taken it
+ * over meanwhile, and closes it, whatever is returned.
+ */
+int must_check open_clone_discard(struct open_clone *o);
+
 /* Disk number I, in the order of the point's. */
 struct live *open_clone_disk(struct open_clone *o, size_t i);
 size_t open_clone_disks(const struct open_clone *o);

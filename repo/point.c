@@ -4,6 +4,7 @@
 #include <bson/bson.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "repo/chunk.h"
 #include "repo/decode.h"
@@ -326,6 +327,18 @@ int point_list(struct repo *r, const struct uuid *machine, bool newest_first,
 	err = store_scan(r->store, COLL_POINTS, machine ? &prefix : NULL, flags,
 		visit_key, &l);
 	return err ? err : l.damage;
+}
+
+#define CLOCK_SLACK 60
+
+int64_t point_time_after(const struct point *latest)
+{
+	int64_t now = time(NULL);
+
+	if (latest && latest->id.time >= now &&
+		latest->id.time - now < CLOCK_SLACK)
+		return latest->id.time + 1;
+	return now;
 }
 
 static int take_id(void *arg, const struct point *p)

@@ -92,6 +92,13 @@ int must_check point_insert(struct repo *r, const struct point *p);
 int must_check point_get(
 	struct repo *r, const struct point_id *id, struct point *ret);
 
+/*
+ * The time of a point that begins now: a second after LATEST (NULL: there is
+ * none) where that is of this second or of one just ahead, so that points list
+ * in the order they were made. A clock that is far behind is left alone.
+ */
+int64_t point_time_after(const struct point *latest);
+
 /* The newest that was not removed; -ENOENT, quietly, if there is none. */
 int must_check point_latest(
 	struct repo *r, const struct uuid *machine, struct point *ret);

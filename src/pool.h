@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * pool - threads, for work that is a range of numbers and for work that is
- * best done ahead of time. The only queue and condition variables of hivefs.
+ * best done ahead of time. The only queue of hivefs.
  */
 #ifndef HIVEFS_POOL_H
 #define HIVEFS_POOL_H

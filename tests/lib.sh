@@ -103,8 +103,10 @@ mount_point() {
 	at_exit unmount "$ret"
 }
 
+# mountpoint(1) does not see a mount whose daemon has died.
 unmount() {
-	! mountpoint -q "$1" || fusermount3 -q -u "$1" || umount -l "$1"
+	! grep -q -F " $1 " /proc/self/mountinfo ||
+		fusermount3 -q -u "$1" || umount -l "$1"
 }
 
 # In the foreground, so that its exit code and a sanitizer's report are seen.

@@ -75,9 +75,6 @@ extern const struct cli_option cli_global_options[];
 int must_check cli_parse(struct cli *ret, int argc, char **argv);
 void cli_fini(struct cli *c);
 
-/* What --help prints. */
-void cli_help(const struct verb *v);
-
 /* Logs "MESSAGE; see hivefs VERB --help" and returns EXIT_USAGE. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

@@ -39,7 +39,8 @@ clean_up() {
 	local status=$? n pid
 	trap - EXIT INT TERM
 	[ -n "$dir" ] || exit $status
-	if mountpoint -q "$dir/mnt"; then
+	# mountpoint(1) would not see a mount whose daemon has died
+	if grep -q -F " $dir/mnt " /proc/self/mountinfo; then
 		fusermount3 -q -u "$dir/mnt" || umount -l "$dir/mnt" || true
 	fi
 	for ((n = 0; n < 50; n++)); do

@@ -3,6 +3,7 @@
 
 #include "src/exit.h"
 #include "src/log.h"
+#include "tools/help.h"
 #include "tools/json.h"
 #include "tools/verb.h"
 
@@ -86,7 +87,7 @@ static int run(struct cli *c)
 	v = verb_find(c->operands[0]);
 	if (!v)
 		return unknown(c, c->operands[0]);
-	cli_help(v);
+	help_print(v);
 	return EXIT_OK;
 }
 

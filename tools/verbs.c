@@ -8,6 +8,7 @@
 #include "src/exit.h"
 #include "src/log.h"
 #include "tools/cancel.h"
+#include "tools/help.h"
 #include "tools/message.h"
 #include "tools/verb.h"
 
@@ -100,7 +101,7 @@ int verb_main(const char *repo, int argc, char **argv)
 	message_begin(wants_json(argc - 1, argv + 1));
 	code = cli_parse(&c, argc - 1, argv + 1);
 	if (code == EXIT_OK && c.help)
-		cli_help(c.verb);
+		help_print(c.verb);
 	else if (code == EXIT_OK)
 		code = run(&c);
 	message_end(code);

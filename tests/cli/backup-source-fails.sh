@@ -67,8 +67,12 @@ expect_exit 1 "$HIVEFS" backup gone "$uri"
 random_image b 200M
 "$HIVEFS" backup -q shrinks --threads 1 b 2>said &
 backup=$!
-sleep 0.05
+while [ "$(awk '/^rchar/ { print $2 }' /proc/$backup/io)" -lt 20000000 ]; do
+	sleep 0.01
+done
+kill -STOP $backup
 truncate -s 1M b
+kill -CONT $backup
 code=0
 wait $backup || code=$?
 [ $code = 1 ] || fail "shrank: exit $code: $(<said)"

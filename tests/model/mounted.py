@@ -116,9 +116,9 @@ class Mount:
 
     def directory(self, point):
         """
-        A descriptor of a point's directory. Which of the points of a second is
-        called by the second alone changes as points come and go, and the kernel
-        may remember for a moment what it was.
+        A descriptor of a point's directory. Which of the points of a second
+        is called by the second alone changes as points come and go, and the
+        kernel may remember for a moment what it was.
         """
         end = time.monotonic() + FRESH
         while True:

@@ -3,8 +3,9 @@
 """
 Guards the repository as a whole: a random walk over everything that can be
 done with it, compared step by step with plain copies of the disks. Processes
-run side by side and are killed with -9 at random moments; what was acknowledged
-must be there and equal, what was not must be there whole or not at all.
+run side by side and are killed with -9 at random moments; what was
+acknowledged must be there and equal, what was not must be there whole or not
+at all.
 
   repository.py HIVEFS [--steps N] [--seed S] [--dir DIR] [--keep]
 
@@ -104,6 +105,10 @@ class Walk:
         size = disk.content.size
         if size <= 2 * MIB and self.rng.random() < 0.5:
             disk.write(0, disk.some_bytes(self.rng, min(size, 300000)))
+        elif size > 2 * MIB and self.rng.random() < 0.3:
+            # several windows of data, so that threads have work
+            disk.write(self.rng.randrange(MIB), self.rng.randbytes(
+                min(size // 2, self.rng.randrange(2 * MIB, 14 * MIB))))
 
     def add_machine(self):
         machine = Machine(Machine.NAMES[len(self.machines)],
@@ -322,7 +327,7 @@ class Walk:
         self.counts["mount reads"] += 1
 
     def read_removed(self):
-        """A file that is open while its point is removed: its bytes, or ESTALE."""
+        """Open while its point is removed: its bytes still, or ESTALE."""
         removed = [k for k in self.mount.open_files
                    if k[0] not in k[0].machine.points]
         for key in removed:
@@ -333,7 +338,8 @@ class Walk:
                     got = os.pread(fd, 65536, 0)
                     found = difference(got, point.disks[disk].read(0, 65536))
                     if found:
-                        raise Failure(f"mount: removed {point}/{disk}: {found}")
+                        raise Failure(f"mount: {point}/{disk} was removed: "
+                                      f"{found}")
                 except OSError as e:
                     self.note(f"removed {point}: {e}")
             os.close(fd)

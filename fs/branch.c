@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "fs/branch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "fs/peek.h"
+#include "src/log.h"
+
+/* How long a file is waited for that is about to be closed: the kernel tells
+ * of it only after close(2) has returned. */
+#define RELEASE_MS 2000
+#define PAUSE_MS 10
+
+/* What was seen of a clone is good for stat as long. */
+#define GLANCE_MS 1000
+
+/* A clone that its owner drops just then is forked anew. */
+#define ATTEMPTS 8
+
+struct writing {
+	const struct format *format;
+	unsigned n; /* handles */
+};
+
+struct branch {
+	struct branches *all;
+	struct branch *next; /* branches->lock */
+	struct uuid id;
+	bool has_name;
+	unsigned n_refs;      /* branches->lock */
+	pthread_mutex_t turn; /* before branches->lock */
+	/* turn and branches->lock to change; kept while there is a reference */
+	struct open_clone *_Atomic open;
+	char text[512];          /* branches->lock; as `open` */
+	struct writing *writing; /* branches->lock; per disk, as `open` */
+	_Atomic int64_t changed;
+};
+
+static bool same(const struct uuid *a, const struct uuid *b)
+{
+	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void pause_ms(unsigned ms)
+{
+	const struct timespec t = { .tv_nsec = ms * 1000000L };
+
+	nanosleep(&t, NULL);
+}
+
+void branches_init(struct branches *all, struct cache *c, const char *place)
+{
+	*all = (struct branches){ .cache = c, .owner.pid = getpid() };
+	gethostname(all->owner.host, sizeof(all->owner.host) - 1);
+	snprintf(all->owner.place, sizeof(all->owner.place), "%s", place);
+	pthread_mutex_init(&all->lock, NULL);
+}
+
+void branches_fini(struct branches *all)
+{
+	pthread_mutex_destroy(&all->lock);
+}
+
+/* Lock held. */
+static struct branch *find(struct branches *all, const struct uuid *id)
+{
+	struct branch *b = all->first;
+
+	while (b && !same(&b->id, id))
+		b = b->next;
+	return b;
+}
+
+int branch_get(struct branches *all, const struct uuid *id, bool has_name,
+	struct branch **ret)
+{
+	struct branch *fresh = calloc(1, sizeof(*fresh));
+	struct branch *b;
+
+	if (!fresh)
+		return fail(ENOMEM, "clone: %m");
+	*fresh = (struct branch){ .all = all, .id = *id, .has_name = has_name };
+	pthread_mutex_init(&fresh->turn, NULL);
+	pthread_mutex_lock(&all->lock);
+	b = find(all, id);
+	if (!b) {
+		b = take(fresh);
+		b->next = all->first;
+		all->first = b;
+	}
+	b->n_refs++;
+	pthread_mutex_unlock(&all->lock);
+	if (fresh) {
+		pthread_mutex_destroy(&fresh->turn);
+		free(fresh);
+	}
+	*ret = b;
+	return 0;
+}
+
+/* Lock held. */
+static void forget_glances(struct branches *all, const struct uuid *id)
+{
+	all->n_let_go++;
+	for (size_t i = 0; i < N_GLANCES; i++)
+		if (same(&all->glances[i].clone, id))
+			all->glances[i].version = 0;
+}
+
+/* Turn held. */
+static void let_go(const struct branch *b, struct open_clone *open)
+{
+	if (b->has_name || open_clone_written(open))
+		open_clone_close(open);
+	else if (open_clone_discard(open) < 0)
+		log_warn("clone %s: nothing was written to it, but it could "
+			 "not be dropped",
+			b->text);
+}
+
+/* Lock held. */
+static void remove_branch(struct branches *all, const struct branch *b)
+{
+	struct branch **p = &all->first;
+
+	while (*p != b)
+		p = &(*p)->next;
+	*p = b->next;
+}
+
+/* True unless it is the last reference, which it leaves. */
+static bool put_quickly(struct branch *b)
+{
+	bool more;
+
+	pthread_mutex_lock(&b->all->lock);
+	more = b->n_refs > 1;
+	if (more)
+		b->n_refs--;
+	pthread_mutex_unlock(&b->all->lock);
+	return more;
+}
+
+void branch_put(struct branch *b)
+{
+	struct branches *all = b->all;
+	struct open_clone *open = NULL;
+	bool last;
+
+	if (put_quickly(b))
+		return;
+	pthread_mutex_lock(&b->turn);
+	pthread_mutex_lock(&all->lock);
+	if (b->n_refs == 1) {
+		/* nobody reads through it any more; who comes now waits for
+		 * its turn before taking the clone again */
+		open = atomic_exchange(&b->open, NULL);
+		free(take(b->writing));
+		atomic_store(&b->changed, 0);
+	}
+	pthread_mutex_unlock(&all->lock);
+	if (open)
+		let_go(b, open);
+	pthread_mutex_lock(&all->lock);
+	if (open)
+		forget_glances(all, &b->id);
+	last = --b->n_refs == 0;
+	if (last)
+		remove_branch(all, b);
+	pthread_mutex_unlock(&all->lock);
+	pthread_mutex_unlock(&b->turn);
+	if (last) {
+		pthread_mutex_destroy(&b->turn);
+		free(b);
+	}
+}
+
+struct open_clone *branch_open(const struct branch *b)
+{
+	return atomic_load(&b->open);
+}
+
+static bool is_owned(struct store *s, const struct clone *c)
+{
+	struct stream_owner owner;
+
+	for (size_t i = 0; i < c->disks.n; i++)
+		if (stream_owner(s, &c->disks.v[i].stream, &owner) == 0)
+			return true;
+	return false;
+}
+
+/* Turn held; -EAGAIN: it was dropped in between. */
+static int try_take(struct branch *b, const struct point *point)
+{
+	struct branches *all = b->all;
+	struct repo *repo = cache_repo(all->cache);
+	scoped(freep) struct writing *writing = NULL;
+	scoped(freep) char *text = NULL;
+	struct open_clone *open;
+	struct clone c;
+	int r = point ? clone_fork(repo, point, NULL, &c)
+		      : clone_get(repo, &b->id, &c);
+
+	if (r < 0)
+		return r;
+	for (int ms = 0; ms < RELEASE_MS && is_owned(repo->store, &c);
+		ms += PAUSE_MS)
+		pause_ms(PAUSE_MS);
+	text = clone_text(&c);
+	writing = calloc(c.disks.n, sizeof(*writing));
+	clone_fini(&c);
+	if (!text || !writing)
+		return fail(ENOMEM, "clone: %m");
+	r = open_clone_take(all->cache, &b->id, &all->owner, &open);
+	if (r < 0)
+		return r == -ENOENT && point ? -EAGAIN : r;
+	pthread_mutex_lock(&all->lock);
+	snprintf(b->text, sizeof(b->text), "%s", text);
+	b->writing = take(writing);
+	atomic_store(&b->open, open);
+	pthread_mutex_unlock(&all->lock);
+	return 0;
+}
+
+int branch_take(struct branch *b, const struct point *point)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&b->turn);
+	if (!branch_open(b)) {
+		r = -EAGAIN;
+		for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
+			r = try_take(b, point);
+	}
+	pthread_mutex_unlock(&b->turn);
+	return r;
+}
+
+/* A handle of another format that is written to is in the way: its name. */
+static const char *write_begin(
+	struct branch *b, size_t disk, const struct format *f)
+{
+	const char *other = NULL;
+	struct writing *w;
+
+	pthread_mutex_lock(&b->all->lock);
+	w = &b->writing[disk];
+	if (w->n && w->format != f) {
+		other = w->format->name;
+	} else {
+		w->format = f;
+		w->n++;
+	}
+	pthread_mutex_unlock(&b->all->lock);
+	return other;
+}
+
+int branch_write_begin(struct branch *b, size_t disk, const struct format *f)
+{
+	const char *other;
+
+	for (int ms = 0; (other = write_begin(b, disk, f)); ms += PAUSE_MS) {
+		if (ms >= RELEASE_MS)
+			return fail(EBUSY,
+				"clone %s: disk %zu: is open for writing as "
+				"%s, so not as %s",
+				b->text, disk, other, f->name);
+		pause_ms(PAUSE_MS);
+	}
+	return 0;
+}
+
+void branch_write_end(struct branch *b, size_t disk)
+{
+	pthread_mutex_lock(&b->all->lock);
+	b->writing[disk].n--;
+	pthread_mutex_unlock(&b->all->lock);
+}
+
+void branch_changed(struct branch *b)
+{
+	atomic_store(&b->changed, time(NULL));
+}
+
+/* Turn held. */
+static int discard(struct branch *b)
+{
+	struct branches *all = b->all;
+	struct open_clone *open;
+	bool busy;
+	int r;
+
+	pthread_mutex_lock(&all->lock);
+	busy = b->n_refs > 1 || branch_open(b);
+	pthread_mutex_unlock(&all->lock);
+	if (busy)
+		return -EBUSY;
+	r = open_clone_take(all->cache, &b->id, &all->owner, &open);
+	if (r == 0)
+		r = open_clone_discard(open);
+	pthread_mutex_lock(&all->lock);
+	forget_glances(all, &b->id);
+	pthread_mutex_unlock(&all->lock);
+	return r;
+}
+
+int branch_discard(struct branch *b)
+{
+	int r;
+
+	pthread_mutex_lock(&b->turn);
+	r = discard(b);
+	pthread_mutex_unlock(&b->turn);
+	return r;
+}
+
+bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
+	struct branch_disk *ret)
+{
+	struct open_clone *open;
+	struct branch *b;
+
+	pthread_mutex_lock(&all->lock);
+	b = find(all, id);
+	open = b ? branch_open(b) : NULL;
+	if (open && disk >= open_clone_disks(open))
+		open = NULL;
+	if (open)
+		*ret = (struct branch_disk){ .data = live_data(open_clone_disk(
+						     open, disk)),
+			.changed = atomic_load(&b->changed) };
+	pthread_mutex_unlock(&all->lock);
+	return open;
+}
+
+/* Lock held. */
+static const struct glance *find_glance(
+	struct branches *all, const struct clone *c, size_t disk)
+{
+	int64_t now = now_ms();
+
+	for (size_t i = 0; i < N_GLANCES; i++) {
+		const struct glance *g = &all->glances[i];
+
+		if (g->version == c->version && g->disk == disk &&
+			same(&g->clone, &c->id) && now - g->when < GLANCE_MS)
+			return g;
+	}
+	return NULL;
+}
+
+static int look(
+	struct branches *all, const struct clone *c, size_t disk, uint64_t *ret)
+{
+	struct clone now = { 0 };
+	struct live *live;
+	int r = peek_open(all->cache, c, disk, &live);
+
+	for (int i = 0; r == -ESTALE && i < ATTEMPTS; i++) {
+		clone_fini(&now);
+		r = clone_get(cache_repo(all->cache), &c->id, &now);
+		if (r == 0)
+			r = disk < now.disks.n
+				    ? peek_open(all->cache, &now, disk, &live)
+				    : -ENOENT;
+	}
+	clone_fini(&now);
+	if (r < 0)
+		return r;
+	*ret = live_data(live);
+	live_close(live);
+	return 0;
+}
+
+int branches_glance(
+	struct branches *all, const struct clone *c, size_t disk, uint64_t *ret)
+{
+	struct glance fresh = { .clone = c->id,
+		.disk = (uint32_t)disk,
+		.version = c->version,
+		.when = now_ms() };
+	const struct glance *g;
+	uint64_t n_let_go;
+	int r;
+
+	pthread_mutex_lock(&all->lock);
+	n_let_go = all->n_let_go;
+	g = find_glance(all, c, disk);
+	if (g)
+		fresh.data = g->data;
+	pthread_mutex_unlock(&all->lock);
+	if (!g) {
+		r = look(all, c, disk, &fresh.data);
+		if (r < 0)
+			return r;
+		pthread_mutex_lock(&all->lock);
+		if (n_let_go == all->n_let_go)
+			all->glances[all->next_glance++ % N_GLANCES] = fresh;
+		pthread_mutex_unlock(&all->lock);
+	}
+	*ret = fresh.data;
+	return 0;
+}
+
+/* Lock held. */
+static void describe(const struct branch *b, struct open_clone *open,
+	struct branch_info *ret)
+{
+	*ret = (struct branch_info){ .id = b->id,
+		.handles = b->n_refs,
+		.written = open_clone_written(open) };
+	snprintf(ret->text, sizeof(ret->text), "%s", b->text);
+	for (size_t i = 0; i < open_clone_disks(open); i++) {
+		struct live_load l = live_load(open_clone_disk(open, i));
+
+		ret->load.stream_bytes += l.stream_bytes;
+		ret->load.memory += l.memory;
+	}
+}
+
+void branches_list(struct branches *all,
+	void (*visit)(void *arg, const struct branch_info *info), void *arg)
+{
+	struct branch_info info;
+
+	pthread_mutex_lock(&all->lock);
+	for (const struct branch *b = all->first; b; b = b->next) {
+		struct open_clone *open = branch_open(b);
+
+		if (!open)
+			continue;
+		describe(b, open, &info);
+		visit(arg, &info);
+	}
+	pthread_mutex_unlock(&all->lock);
+}
