@@ -3,6 +3,7 @@
 #include "fs/branch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -37,7 +38,7 @@ struct branch {
 	struct open_clone *_Atomic open;
 	char text[512];          /* branches->lock; as `open` */
 	struct writing *writing; /* branches->lock; per disk, as `open` */
-	_Atomic int64_t changed;
+	_Atomic int64_t changed; /* as `open` */
 };
 
 static bool same(const struct uuid *a, const struct uuid *b)
@@ -168,7 +169,6 @@ void branch_put(struct branch *b)
 		 * its turn before taking the clone again */
 		open = atomic_exchange(&b->open, NULL);
 		free(take(b->writing));
-		atomic_store(&b->changed, 0);
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (open)
@@ -192,14 +192,35 @@ struct open_clone *branch_open(const struct branch *b)
 	return atomic_load(&b->open);
 }
 
-static bool is_owned(struct store *s, const struct clone *c)
+static bool is_owned(
+	struct store *s, const struct clone *c, struct stream_owner *ret)
 {
-	struct stream_owner owner;
-
 	for (size_t i = 0; i < c->disks.n; i++)
-		if (stream_owner(s, &c->disks.v[i].stream, &owner) == 0)
+		if (stream_owner(s, &c->disks.v[i].stream, ret) == 0)
 			return true;
 	return false;
+}
+
+static int wait_for_owner(struct store *s, const struct clone *c, char **ret)
+{
+	struct stream_owner owner;
+	char *text = clone_text(c);
+
+	if (!text)
+		return fail(ENOMEM, "clone: %m");
+	for (int ms = 0; is_owned(s, c, &owner); ms += PAUSE_MS) {
+		if (ms >= RELEASE_MS) {
+			fail(EBUSY,
+				"clone %s: is in use by %s, process %" PRId64
+				", %s",
+				text, owner.host, owner.pid, owner.place);
+			free(text);
+			return -EBUSY;
+		}
+		pause_ms(PAUSE_MS);
+	}
+	*ret = text;
+	return 0;
 }
 
 /* Turn held; -EAGAIN: it was dropped in between. */
@@ -210,26 +231,28 @@ static int try_take(struct branch *b, const struct point *point)
 	scoped(freep) struct writing *writing = NULL;
 	scoped(freep) char *text = NULL;
 	struct open_clone *open;
+	int64_t created;
 	struct clone c;
 	int r = point ? clone_fork(repo, point, NULL, &c)
 		      : clone_get(repo, &b->id, &c);
 
 	if (r < 0)
 		return r;
-	for (int ms = 0; ms < RELEASE_MS && is_owned(repo->store, &c);
-		ms += PAUSE_MS)
-		pause_ms(PAUSE_MS);
-	text = clone_text(&c);
+	r = wait_for_owner(repo->store, &c, &text);
 	writing = calloc(c.disks.n, sizeof(*writing));
+	created = c.created;
 	clone_fini(&c);
-	if (!text || !writing)
-		return fail(ENOMEM, "clone: %m");
+	if (r == 0 && !writing)
+		r = fail(ENOMEM, "clone: %m");
+	if (r < 0)
+		return r;
 	r = open_clone_take(all->cache, &b->id, &all->owner, &open);
 	if (r < 0)
 		return r == -ENOENT && point ? -EAGAIN : r;
 	pthread_mutex_lock(&all->lock);
 	snprintf(b->text, sizeof(b->text), "%s", text);
 	b->writing = take(writing);
+	atomic_store(&b->changed, created);
 	atomic_store(&b->open, open);
 	pthread_mutex_unlock(&all->lock);
 	return 0;
@@ -246,7 +269,7 @@ int branch_take(struct branch *b, const struct point *point)
 			r = try_take(b, point);
 	}
 	pthread_mutex_unlock(&b->turn);
-	return r;
+	return r == -EAGAIN ? -EBUSY : r;
 }
 
 /* A handle of another format that is written to is in the way: its name. */
@@ -338,10 +361,13 @@ bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 	open = b ? branch_open(b) : NULL;
 	if (open && disk >= open_clone_disks(open))
 		open = NULL;
-	if (open)
-		*ret = (struct branch_disk){ .data = live_data(open_clone_disk(
-						     open, disk)),
+	if (open) {
+		struct live *l = open_clone_disk(open, disk);
+
+		*ret = (struct branch_disk){ .size = live_size(l),
+			.data = live_data(l),
 			.changed = atomic_load(&b->changed) };
+	}
 	pthread_mutex_unlock(&all->lock);
 	return open;
 }
@@ -429,6 +455,21 @@ static void describe(const struct branch *b, struct open_clone *open,
 		ret->load.stream_bytes += l.stream_bytes;
 		ret->load.memory += l.memory;
 	}
+}
+
+bool branches_find(
+	struct branches *all, const struct uuid *id, struct branch_info *ret)
+{
+	struct open_clone *open;
+	struct branch *b;
+
+	pthread_mutex_lock(&all->lock);
+	b = find(all, id);
+	open = b ? branch_open(b) : NULL;
+	if (open)
+		describe(b, open, ret);
+	pthread_mutex_unlock(&all->lock);
+	return open;
 }
 
 void branches_list(struct branches *all,

@@ -83,8 +83,10 @@ int must_check branch_discard(struct branch *b);
 
 /* Of one that is open: what stat wants to know of a disk. False: it is not. */
 struct branch_disk {
-	uint64_t data;
-	int64_t changed; /* seconds since 1970, or 0: not since it is ours */
+	uint64_t size;
+	uint64_t data;   /* live_data() */
+	int64_t changed; /* seconds since 1970; if ever since it is ours, else
+			    when the clone was made */
 };
 bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 	struct branch_disk *ret);
@@ -95,11 +97,14 @@ int must_check branches_glance(struct branches *all, const struct clone *c,
 
 struct branch_info {
 	struct uuid id;
-	char text[512]; /* clone_text() */
-	unsigned handles;
+	char text[512];   /* clone_text() */
+	unsigned handles; /* files that are open, requests under way */
 	bool written;
 	struct live_load load; /* of all disks */
 };
+/* The one of ID, if it is ours. */
+bool branches_find(
+	struct branches *all, const struct uuid *id, struct branch_info *ret);
 /* Visits those that are ours; the visit does no I/O. */
 void branches_list(struct branches *all,
 	void (*visit)(void *arg, const struct branch_info *info), void *arg);

@@ -20,15 +20,84 @@ struct fixed {
 
 static const struct fixed fixed[] = {
 	{ NODE_ROOT, NODE_CONTROL, ".hivefs" },
+	{ NODE_ROOT, NODE_CLONES, "clones" },
 	{ NODE_CONTROL, NODE_STATUS, "status.json" },
 	{ NODE_CONTROL, NODE_METRICS, "metrics" },
 	{ NODE_POINT, NODE_POINT_JSON, "point.json" },
 	{ NODE_POINT, NODE_RO, "ro" },
+	{ NODE_CLONE, NODE_CLONE_JSON, "clone.json" },
 };
 
 static struct node_id fixed_id(const struct node *dir, enum node_kind kind)
 {
-	return (struct node_id){ .kind = kind, .point = dir->id.point };
+	return (struct node_id){
+		.kind = kind, .point = dir->id.point, .clone = dir->id.clone
+	};
+}
+
+/* Of what belongs to the clone that DIR is of. */
+static struct node_id clone_id(const struct node *dir, enum node_kind kind)
+{
+	struct node_id id = fixed_id(dir, kind);
+
+	node_clone_id(dir, &id.clone);
+	return id;
+}
+
+/* The disks that a directory has views of, borrowed from point or clone. */
+struct shown {
+	struct vec(struct {
+		const char *name;
+		uint64_t size;
+	}) disks;
+	struct clone clone;
+	enum node_kind kind; /* of the views */
+};
+
+static void shown_fini(struct shown *s)
+{
+	vec_fini(&s->disks);
+	clone_fini(&s->clone);
+}
+
+static int shown_add(struct shown *s, const char *name, uint64_t size)
+{
+	return vec_add(&s->disks, (__typeof__(*s->disks.v)){ name, size }) < 0
+		       ? fail(ENOMEM, "directory: %m")
+		       : 0;
+}
+
+/* shown_fini() in any case. */
+static int shown_in(struct tree *t, struct node *dir, struct shown *ret)
+{
+	const struct point *p;
+	int r;
+
+	*ret = (struct shown){ .kind = NODE_CLONE_VIEW };
+	if (dir->id.kind == NODE_CLONE) {
+		r = tree_clone(t, dir, &ret->clone);
+		for (size_t i = 0; r == 0 && i < ret->clone.disks.n; i++)
+			r = shown_add(ret, ret->clone.disks.v[i].name,
+				ret->clone.disks.v[i].size);
+		return r;
+	}
+	if (t->read_only || dir->id.kind == NODE_RO)
+		ret->kind = NODE_VIEW;
+	r = tree_point(t, dir, &p);
+	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
+		r = shown_add(ret, p->disks.v[i].name, p->disks.v[i].size);
+	return r;
+}
+
+static struct node_id view_id(const struct node *dir, const struct shown *s,
+	size_t disk, const struct format *f)
+{
+	struct node_id id = s->kind == NODE_VIEW ? fixed_id(dir, s->kind)
+						 : clone_id(dir, s->kind);
+
+	id.disk = (uint32_t)disk;
+	id.format = f;
+	return id;
 }
 
 /* Of points that share a second all but the first have their alias too. */
@@ -137,38 +206,80 @@ int dir_newest(struct tree *t, const struct uuid *machine, struct point_id *ret,
 }
 
 /* DISK.EXTENSION: an extension is a format's whole, so no name means two. */
-static int find_view(
-	struct tree *t, struct node *n, const char *name, struct node_id *ret)
+static int find_shown(const struct node *n, const struct shown *s,
+	const char *name, struct node_id *ret)
 {
 	const char *dot = strrchr(name, '.');
+	size_t len = dot ? (size_t)(dot - name) : 0;
 	const struct format *f;
-	const struct point *p;
 	struct layout l;
-	int r;
 
-	if (!dot)
-		return -ENOENT;
-	r = tree_point(t, n, &p);
-	if (r < 0)
-		return r;
-	for (uint32_t d = 0; d < p->disks.n; d++) {
-		const struct point_disk *disk = &p->disks.v[d];
-		size_t len = (size_t)(dot - name);
+	for (size_t d = 0; dot && d < s->disks.n; d++) {
+		const char *disk = s->disks.v[d].name;
 
-		if (strlen(disk->name) != len ||
-			memcmp(disk->name, name, len) != 0)
+		if (strlen(disk) != len || memcmp(disk, name, len) != 0)
 			continue;
 		for (size_t i = 0; (f = format_at(i)); i++) {
 			if (strcmp(f->extension, dot + 1) != 0 ||
-				f->layout(disk->size, &l) < 0)
+				f->layout(s->disks.v[d].size, &l) < 0)
 				continue;
-			*ret = fixed_id(n, NODE_VIEW);
-			ret->disk = d;
-			ret->format = f;
+			*ret = view_id(n, s, d, f);
 			return 0;
 		}
 	}
 	return -ENOENT;
+}
+
+static int find_view(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret)
+{
+	struct shown s;
+	int r = shown_in(t, n, &s);
+
+	if (r == 0)
+		r = find_shown(n, &s, name, ret);
+	shown_fini(&s);
+	return r;
+}
+
+/* Does a clone exist? */
+static int look_up(struct tree *t, const struct uuid *id)
+{
+	struct clone c;
+	int r = clone_get(t->repo, id, &c);
+
+	if (r == 0)
+		clone_fini(&c);
+	return r;
+}
+
+static int find_clone(struct tree *t, const char *name, struct node_id *ret)
+{
+	struct node_id id = { .kind = NODE_CLONE };
+	int r;
+
+	if (!name_ok(name))
+		return -ENOENT;
+	id.clone = clone_named_id(name);
+	r = look_up(t, &id.clone);
+	if (r == 0)
+		*ret = id;
+	return r;
+}
+
+static int find_in_point(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret)
+{
+	struct node_id id;
+	int r;
+
+	if (t->read_only || strcmp(name, "clone.json") != 0)
+		return find_view(t, n, name, ret);
+	id = clone_id(n, NODE_CLONE_JSON);
+	r = look_up(t, &id.clone);
+	if (r == 0)
+		*ret = id;
+	return r;
 }
 
 int dir_find(
@@ -202,7 +313,11 @@ int dir_find(
 	}
 	if (n->id.kind == NODE_MACHINE)
 		return find_point(t, &n->id.point.machine, name, ret);
-	if (n->id.kind == NODE_POINT || n->id.kind == NODE_RO)
+	if (n->id.kind == NODE_CLONES)
+		return find_clone(t, name, ret);
+	if (n->id.kind == NODE_POINT)
+		return find_in_point(t, n, name, ret);
+	if (n->id.kind == NODE_RO || n->id.kind == NODE_CLONE)
 		return find_view(t, n, name, ret);
 	return -ENOENT;
 }
@@ -253,42 +368,64 @@ static int list_points(struct tree *t, struct node *n, struct dir *ret)
 static int list_views(struct tree *t, struct node *n, struct dir *ret)
 {
 	const struct format *f;
-	const struct point *p;
-	int r = tree_point(t, n, &p);
+	struct shown s;
+	int r = shown_in(t, n, &s);
 
-	for (uint32_t d = 0; r == 0 && d < p->disks.n; d++) {
+	for (size_t d = 0; r == 0 && d < s.disks.n; d++) {
 		for (size_t i = 0; r == 0 && (f = format_at(i)); i++) {
-			struct node_id id = fixed_id(n, NODE_VIEW);
+			struct node_id id = view_id(n, &s, d, f);
 			char name[NAME_MAX + 1];
 			struct layout l;
 
-			if (f->layout(p->disks.v[d].size, &l) < 0)
+			if (f->layout(s.disks.v[d].size, &l) < 0)
 				continue;
-			id.disk = d;
-			id.format = f;
-			snprintf(name, sizeof(name), "%s.%s",
-				p->disks.v[d].name, f->extension);
+			snprintf(name, sizeof(name), "%s.%s", s.disks.v[d].name,
+				f->extension);
 			r = add(ret, &id, name);
 		}
 	}
+	shown_fini(&s);
 	return r;
+}
+
+static int add_clone(void *arg, const struct clone *c)
+{
+	struct node_id id = { .kind = NODE_CLONE, .clone = c->id };
+
+	return c->name ? add(arg, &id, c->name) : 0;
+}
+
+static int list_own_clone(struct tree *t, struct node *n, struct dir *ret)
+{
+	struct node_id id = clone_id(n, NODE_CLONE_JSON);
+	int r = t->read_only ? -ENOENT : look_up(t, &id.clone);
+
+	if (r == 0)
+		r = add(ret, &id, "clone.json");
+	return r == -ENOENT ? 0 : r;
 }
 
 int dir_list(struct tree *t, struct node *n, struct dir *ret)
 {
+	enum node_kind kind = n->id.kind;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < N_ELEMS(fixed); i++) {
 		struct node_id id = fixed_id(n, fixed[i].kind);
 
-		if (fixed[i].dir == n->id.kind)
+		if (fixed[i].dir == kind)
 			r = add(ret, &id, fixed[i].name);
 	}
-	if (r == 0 && n->id.kind == NODE_ROOT)
+	if (r == 0 && kind == NODE_ROOT)
 		r = machine_list(t->repo, add_machine, ret);
-	if (r == 0 && n->id.kind == NODE_MACHINE)
+	if (r == 0 && kind == NODE_MACHINE)
 		r = list_points(t, n, ret);
-	if (r == 0 && (n->id.kind == NODE_POINT || n->id.kind == NODE_RO))
+	if (r == 0 && kind == NODE_CLONES)
+		r = clone_list(t->repo, add_clone, ret);
+	if (r == 0 && kind == NODE_POINT)
+		r = list_own_clone(t, n, ret);
+	if (r == 0 &&
+		(kind == NODE_POINT || kind == NODE_RO || kind == NODE_CLONE))
 		r = list_views(t, n, ret);
 	return r;
 }

@@ -5,7 +5,8 @@
 
 #include "fs/handle.h"
 
-int fs_init(struct fs *fs, struct repo *r, uint64_t cache_bound)
+int fs_init(
+	struct fs *fs, struct repo *r, uint64_t cache_bound, const char *place)
 {
 	int err;
 
@@ -18,7 +19,9 @@ int fs_init(struct fs *fs, struct repo *r, uint64_t cache_bound)
 		cache_free(fs->cache);
 		return err;
 	}
-	tree_init(&fs->tree, r, time(NULL));
+	branches_init(&fs->branches, fs->cache, place);
+	tree_init(&fs->tree, r, &fs->branches, time(NULL));
+	commits_init(&fs->commits);
 	pthread_mutex_init(&fs->lock, NULL);
 	return 0;
 }
@@ -29,7 +32,9 @@ void fs_fini(struct fs *fs)
 	prefetch_fini(&fs->prefetch);
 	while (fs->handles)
 		handle_free(fs, fs->handles);
+	commits_fini(&fs->commits);
 	tree_fini(&fs->tree);
+	branches_fini(&fs->branches);
 	cache_free(fs->cache);
 	pthread_mutex_destroy(&fs->lock);
 }

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "fs/branch.h"
+#include "fs/control.h"
 #include "fs/prefetch.h"
 #include "fs/tree.h"
 #include "repo/cache.h"
@@ -17,8 +19,10 @@ struct handle;
 struct fs {
 	struct repo *repo;
 	struct cache *cache;
+	struct branches branches;
 	struct prefetch prefetch;
 	struct tree tree;
+	struct commits commits;
 	_Atomic uint64_t n_read_errors; /* reads that were answered with one */
 	pthread_mutex_t lock;
 	struct handle *handles; /* lock; all that are open */
@@ -27,10 +31,17 @@ struct fs {
 	void *ready_arg;
 };
 
-/* Borrows R, which is open; CACHE_BOUND in bytes. */
-int must_check fs_init(struct fs *fs, struct repo *r, uint64_t cache_bound);
+/*
+ * Borrows R, which is open; CACHE_BOUND in bytes; PLACE is where it will be
+ * mounted.
+ */
+int must_check fs_init(
+	struct fs *fs, struct repo *r, uint64_t cache_bound, const char *place);
 
-/* Also frees what the kernel left open. No request is under way any more. */
+/*
+ * Also frees what the kernel left open, so that all that was written to clones
+ * is synced. No request is under way any more.
+ */
 void fs_fini(struct fs *fs);
 
 #endif

@@ -2,9 +2,11 @@
 #include "fs/handle.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/clone_json.h"
 #include "fs/point_json.h"
 #include "fs/status.h"
 #include "src/log.h"
@@ -21,6 +23,30 @@ static int open_view(struct fs *fs, struct node *n, struct handle *h)
 	return r;
 }
 
+/* What may be written to now need not be what is decoded ahead. */
+static int open_clone_view(
+	struct fs *fs, struct node *n, bool writes, struct handle *h)
+{
+	const struct point *p = NULL;
+	int r = node_has_point(n) ? tree_point(&fs->tree, n, &p) : 0;
+
+	return r < 0 ? r
+		     : view_open_clone(&fs->branches, &n->id.clone, p,
+			       n->id.disk, n->id.format, writes, &h->view);
+}
+
+static int open_clone_json(struct fs *fs, struct node *n, struct handle *h)
+{
+	struct clone c;
+	int r = tree_clone(&fs->tree, n, &c);
+
+	if (r < 0)
+		return r;
+	r = clone_json(&c, &h->text);
+	clone_fini(&c);
+	return r;
+}
+
 static int open_point_json(struct fs *fs, struct node *n, struct handle *h)
 {
 	const struct point *p;
@@ -29,13 +55,24 @@ static int open_point_json(struct fs *fs, struct node *n, struct handle *h)
 	return r < 0 ? r : point_json(p, &h->text);
 }
 
-static int open_kind(struct fs *fs, struct node *n, struct handle *h)
+static int open_kind(struct fs *fs, struct node *n, int flags, struct handle *h)
 {
+	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+
+	if (writes && (n->id.kind != NODE_CLONE_VIEW || fs->tree.read_only))
+		return -EROFS;
+	/* a disk has its size, and what cannot be cut is not emptied */
+	if (flags & O_TRUNC)
+		return -EPERM;
 	switch (n->id.kind) {
 	case NODE_VIEW:
 		return open_view(fs, n, h);
+	case NODE_CLONE_VIEW:
+		return open_clone_view(fs, n, writes, h);
 	case NODE_POINT_JSON:
 		return open_point_json(fs, n, h);
+	case NODE_CLONE_JSON:
+		return open_clone_json(fs, n, h);
 	case NODE_STATUS:
 		return status_json(fs, &h->text);
 	case NODE_METRICS:
@@ -45,6 +82,8 @@ static int open_kind(struct fs *fs, struct node *n, struct handle *h)
 	case NODE_MACHINE:
 	case NODE_POINT:
 	case NODE_RO:
+	case NODE_CLONES:
+	case NODE_CLONE:
 		return 0; /* listed when it is read */
 	case NODE_LATEST:
 		break;
@@ -52,7 +91,7 @@ static int open_kind(struct fs *fs, struct node *n, struct handle *h)
 	return -EINVAL;
 }
 
-int handle_open(struct fs *fs, struct node *n, struct handle **ret)
+int handle_open(struct fs *fs, struct node *n, int flags, struct handle **ret)
 {
 	struct handle *h = calloc(1, sizeof(*h));
 	int r;
@@ -60,7 +99,7 @@ int handle_open(struct fs *fs, struct node *n, struct handle **ret)
 	if (!h)
 		return fail(ENOMEM, "open: %m");
 	h->id = n->id;
-	r = open_kind(fs, n, h);
+	r = open_kind(fs, n, flags, h);
 	if (r < 0) {
 		free(h);
 		return r;
@@ -84,10 +123,10 @@ void handle_free(struct fs *fs, struct handle *h)
 	if (h->next)
 		h->next->link = h->link;
 	pthread_mutex_unlock(&fs->lock);
-	if (h->view) {
+	if (h->view && h->reader.view)
 		reader_fini(&h->reader);
+	if (h->view)
 		view_put(h->view);
-	}
 	dir_fini(&h->dir);
 	free(h->text);
 	free(h);

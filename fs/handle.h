@@ -19,16 +19,19 @@
 struct handle {
 	struct handle *next, **link; /* fs->lock */
 	struct node_id id;
-	struct view *view; /* of a view, else NULL */
-	struct reader reader;
-	char *text; /* of a text, else NULL */
+	struct view *view;    /* of a view, else NULL */
+	struct reader reader; /* of a view that never changes */
+	char *text;           /* of a text, else NULL */
 	size_t text_len;
 	struct dir dir; /* as it was when it was read from the beginning */
 	bool dir_read;
 	int dir_error; /* what listing it ended with */
 };
 
-int must_check handle_open(struct fs *fs, struct node *n, struct handle **ret);
+/* FLAGS of open(2). A view of a clone for writing: -EBUSY if it is elsewhere.
+ */
+int must_check handle_open(
+	struct fs *fs, struct node *n, int flags, struct handle **ret);
 void handle_free(struct fs *fs, struct handle *h);
 
 /* Lists the directory N anew. What could not be listed is dir_error's. */

@@ -30,6 +30,13 @@
 #define THREADS_MAX 16u
 
 /*
+ * And these more where there may be writers: those of one disk take turns, and
+ * wait where folding is behind. As many as the kernel lets wait must not keep
+ * readers out.
+ */
+#define WRITERS_MAX 64u
+
+/*
  * Documents are read into memory of some 2 MiB at a time, which malloc() would
  * give back and take again, to be cleared anew: 3 % of a cold read.
  */
@@ -79,8 +86,8 @@ static char *fuse_options(const struct mount *m)
 		fsname = NULL;
 		return NULL;
 	}
-	if (fuse_opt_add_opt(&opts, "ro,default_permissions,subtype=hivefs") <
-			0 ||
+	if (fuse_opt_add_opt(&opts, "default_permissions,subtype=hivefs") < 0 ||
+		(m->options.read_only && fuse_opt_add_opt(&opts, "ro") < 0) ||
 		fuse_opt_add_opt_escaped(&opts, fsname) < 0 ||
 		(m->options.fuse &&
 			fuse_opt_add_opt(&opts, m->options.fuse) < 0)) {
@@ -116,7 +123,8 @@ static int loop(struct mount *m)
 
 	if (!config)
 		return fail(ENOMEM, "fuse: %m");
-	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+	fuse_loop_cfg_set_max_threads(
+		config, THREADS_MAX + (m->options.read_only ? 0 : WRITERS_MAX));
 	fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
 	r = fuse_session_loop_mt(m->session, config);
 	fuse_loop_cfg_destroy(config);
@@ -145,6 +153,20 @@ static int serve_session(struct mount *m, const sigset_t *signals)
 	return r;
 }
 
+/* Who may not write to it, or cannot, can still read it all. */
+static int open_repo(struct mount *m, struct repo **ret)
+{
+	const char *dir = url_directory(m->url);
+
+	if (!m->options.read_only && dir && access(dir, W_OK) < 0 &&
+		(errno == EROFS || errno == EACCES)) {
+		log_warn("%s: %m: mounted read-only", dir);
+		m->options.read_only = true;
+	}
+	return repo_open(
+		m->url, m->options.read_only ? STORE_READ_ONLY : 0, ret);
+}
+
 static int serve(struct mount *m)
 {
 	scoped(repo_closep) struct repo *repo = NULL;
@@ -161,12 +183,13 @@ static int serve(struct mount *m)
 	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
-	r = repo_open(m->url, STORE_READ_ONLY, &repo);
+	r = open_repo(m, &repo);
 	if (r < 0)
 		return r;
-	r = fs_init(&fs, repo, m->options.cache);
+	r = fs_init(&fs, repo, m->options.cache, m->path);
 	if (r < 0)
 		return r;
+	fs.tree.read_only = m->options.read_only;
 	fs.tree.uid = m->options.uid;
 	fs.tree.gid = m->options.gid;
 	fs.tree.umask = m->options.umask;

@@ -9,43 +9,19 @@
 
 #include "fs/dir.h"
 #include "fs/handle.h"
+#include "fs/ops_write.h"
+#include "fs/request.h"
 #include "src/bytes.h"
-
-static struct fs *fs_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-static struct node *node_of(struct fs *fs, fuse_ino_t ino)
-{
-	return ino == FUSE_ROOT_ID ? &fs->tree.root
-				   : (struct node *)(uintptr_t)ino;
-}
-
-static struct handle *handle_of(const struct fuse_file_info *fi)
-{
-	return (struct handle *)(uintptr_t)fi->fh;
-}
-
-/* What a process is told: damage of any sort is EIO; the log says more. */
-static int reply_error(fuse_req_t req, int r)
-{
-	switch (-r) {
-	case EBADMSG:
-	case ENOMEDIUM:
-	case EPROTONOSUPPORT:
-		return fuse_reply_err(req, EIO);
-	default:
-		return fuse_reply_err(req, -r);
-	}
-}
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
 
-	/* what is shown never changes, so no read needs to ask first */
+	/* what the kernel caches never changes: no read needs to ask first */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	/* a write is answered when it is in a stream, and not before */
+	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	conn->max_write = MIN_OF(conn->max_write, LIVE_WRITE_MAX);
 	/* the kernel takes the lesser of this and the device's setting */
 	conn->max_readahead = 1 << 20;
 	conn->max_background = 64;
@@ -62,7 +38,7 @@ static int make_entry(struct fs *fs, struct node *parent,
 	if (r < 0)
 		return r;
 	*ret = (struct fuse_entry_param){ .ino = (fuse_ino_t)(uintptr_t)n,
-		.attr_timeout = node_timeout(n),
+		.attr_timeout = node_attr_timeout(n),
 		.entry_timeout = node_timeout(n) };
 	r = tree_stat(&fs->tree, n, &ret->attr);
 	if (r < 0)
@@ -81,7 +57,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (r == 0)
 		r = make_entry(fs, dir, &id, &e);
 	if (r < 0)
-		reply_error(req, r);
+		reply_status(req, r);
 	else if (fuse_reply_entry(req, &e) == -ENOENT)
 		/* the process was interrupted: the kernel does not know it */
 		tree_forget(&fs->tree, node_of(fs, e.ino), 1);
@@ -116,9 +92,9 @@ static void op_getattr(
 
 	(void)fi;
 	if (r < 0)
-		reply_error(req, r);
+		reply_status(req, r);
 	else
-		fuse_reply_attr(req, &st, node_timeout(n));
+		fuse_reply_attr(req, &st, node_attr_timeout(n));
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -130,7 +106,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	int r = dir_newest(&fs->tree, &n->id.point.machine, &id, name);
 
 	if (r < 0)
-		reply_error(req, r);
+		reply_status(req, r);
 	else
 		fuse_reply_readlink(req, name);
 }
@@ -141,21 +117,18 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h;
 	int r;
 
-	/* the mount is read-only; one that was remounted is no more */
-	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
-		fuse_reply_err(req, EROFS);
-		return;
-	}
-	r = handle_open(fs, node_of(fs, ino), &h);
+	r = handle_open(fs, node_of(fs, ino), fi->flags, &h);
 	if (r < 0) {
-		reply_error(req, r);
+		reply_status(req, r);
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)h;
-	if (h->view || h->id.kind == NODE_POINT_JSON)
+	/* others have another length when they are opened; or they are a
+	 * clone's, which changes by way of other files and mounts, too */
+	if (h->id.kind == NODE_VIEW || h->id.kind == NODE_POINT_JSON)
 		fi->keep_cache = 1;
 	else
-		fi->direct_io = 1; /* its length is not known before */
+		fi->direct_io = 1;
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		handle_free(fs, h);
 }
@@ -177,13 +150,15 @@ static void read_failed(fuse_req_t req, struct handle *h, int r)
 
 	atomic_fetch_add(&fs->n_read_errors, 1);
 	/* a chunk that is missing is damage, unless its point was removed */
-	if (r == -ENOENT) {
+	if (r == -ENOENT && h->view->branch) {
+		r = -EIO;
+	} else if (r == -ENOENT) {
 		gone = point_get(fs->repo, &h->id.point, &p);
 		if (gone == 0)
 			point_fini(&p);
 		r = gone == -ENOENT ? -ESTALE : -EIO;
 	}
-	reply_error(req, r);
+	reply_status(req, r);
 }
 
 static void read_view(
@@ -192,7 +167,8 @@ static void read_view(
 	struct view_read read;
 	int r;
 
-	reader_saw(&h->reader, off, size);
+	if (h->reader.view)
+		reader_saw(&h->reader, off, size);
 	r = view_read(h->view, off, size, &read);
 	if (r < 0) {
 		read_failed(req, h, r);
@@ -217,12 +193,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 		fuse_reply_buf(
 			req, h->text + from, MIN_OF(size, h->text_len - from));
-	} else if ((fi->flags & O_DIRECT) && (((size_t)off | size) & 511)) {
-		/*
-		 * A file that answers a read of 1 byte makes qemu take 4096 for
-		 * its alignment, and pad what is no multiple of that. This
-		 * makes it find 512.
-		 */
+	} else if (is_misaligned(fi, off, size)) {
 		fuse_reply_err(req, EINVAL);
 	} else {
 		read_view(req, h, size, (uint64_t)off);
@@ -243,7 +214,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	}
 	r = view_seek(h->view, (uint64_t)off, whence, &found);
 	if (r < 0)
-		reply_error(req, r);
+		reply_status(req, r);
 	else
 		fuse_reply_lseek(req, (off_t)found);
 }
@@ -253,10 +224,10 @@ static void op_opendir(
 {
 	struct fs *fs = fs_of(req);
 	struct handle *h;
-	int r = handle_open(fs, node_of(fs, ino), &h);
+	int r = handle_open(fs, node_of(fs, ino), O_RDONLY, &h);
 
 	if (r < 0) {
-		reply_error(req, r);
+		reply_status(req, r);
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)h;
@@ -329,7 +300,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	}
 	/* what can be listed is, and then the error is told */
 	if (n == 0 && h->dir_error < 0)
-		reply_error(req, h->dir_error);
+		reply_status(req, h->dir_error);
 	else
 		fuse_reply_buf(req, buf, n);
 }
@@ -356,7 +327,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 	(void)ino;
 	if (r < 0) {
-		reply_error(req, r);
+		reply_status(req, r);
 		return;
 	}
 	st.f_blocks = (info.bytes + info.bytes_free) / st.f_frsize;
@@ -365,9 +336,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 }
 
 /*
- * What is not here costs nothing: the kernel asks once, and then knows that
- * there are no extended attributes and that fsync and flush have nothing to do.
- * It checks permissions itself (default_permissions) and keeps locks itself:
+ * What is not here costs nothing: the kernel asks once. It checks permissions
+ * itself (default_permissions) and keeps locks itself:
  * file systems that took those over were left with locks of the dead.
  */
 const struct fuse_lowlevel_ops fs_ops = {
@@ -379,6 +349,11 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.readlink = op_readlink,
 	.open = op_open,
 	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.fsync = op_fsync,
+	.fallocate = op_fallocate,
+	.setattr = op_setattr,
 	.lseek = op_lseek,
 	.release = op_release,
 	.opendir = op_opendir,
@@ -386,4 +361,14 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.readdirplus = op_readdirplus,
 	.releasedir = op_release,
 	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_remove,
+	.rmdir = op_remove,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
 };

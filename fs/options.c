@@ -31,8 +31,8 @@ const char options_help[] =
 	"      auto_unmount       unmount when the daemon ends however it "
 	"ends\n"
 	"      fsname=NAME, subtype=NAME   as df and mount show it\n"
-	"      and what fstab has for every file system: ro, nofail, _netdev, "
-	"...\n"
+	"      ro                 show the points only; nothing is written\n"
+	"      and what fstab has for every file system: nofail, _netdev, ...\n"
 	"\n"
 	"Unmount with: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT\n";
 
@@ -43,16 +43,15 @@ static const char *const passed_on[] = { "allow_other", "allow_root",
 
 /*
  * Items that are for mount(8) or systemd, or that say what a mount of hivefs
- * is anyway: read-only, without devices and set-uid programs, permissions
- * checked.
+ * is anyway: without devices and set-uid programs, permissions checked.
  */
-static const char *const implied[] = { "defaults", "ro", "rw",
-	"default_permissions", "nosuid", "suid", "nodev", "dev", "exec",
-	"atime", "relatime", "norelatime", "strictatime", "nostrictatime",
-	"diratime", "nodiratime", "lazytime", "nolazytime", "sync", "async",
-	"auto", "noauto", "user", "nouser", "users", "nousers", "owner",
-	"noowner", "group", "nogroup", "nofail", "_netdev", "silent", "loud",
-	"user=", "comment=", "x-", "X-" };
+static const char *const implied[] = { "defaults", "default_permissions",
+	"nosuid", "suid", "nodev", "dev", "exec", "atime", "relatime",
+	"norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
+	"lazytime", "nolazytime", "sync", "async", "auto", "noauto", "user",
+	"nouser", "users", "nousers", "owner", "noowner", "group", "nogroup",
+	"nofail", "_netdev", "silent", "loud", "user=", "comment=", "x-",
+	"X-" };
 
 /* Names that end in = or - stand for all that begins so. */
 static bool is_one_of(const char *item, const char *const *names, size_t n)
@@ -91,6 +90,10 @@ static int parse_item(struct mount_options *o, const char *item)
 
 	if (!*item)
 		return 0;
+	if (strcmp(item, "ro") == 0 || strcmp(item, "rw") == 0) {
+		o->read_only = item[1] == 'o';
+		return 0;
+	}
 	if (strncmp(item, "cache=", 6) == 0) {
 		if (size_parse(item + 6, &o->cache) < 0 ||
 			o->cache < CACHE_LEAST)

@@ -24,6 +24,7 @@ struct mount_options {
 	bool help;
 	bool foreground;
 	bool debug;
+	bool read_only;
 	uint64_t cache; /* bytes */
 	uid_t uid;
 	gid_t gid;

@@ -60,12 +60,12 @@ void reader_fini(struct reader *r)
 }
 
 /* The stream that a read at OFF goes on with, or the one it takes over. */
-static struct stream *find_stream(struct reader *r, uint64_t off)
+static struct sequence *find_sequence(struct reader *r, uint64_t off)
 {
-	struct stream *oldest = &r->streams[0];
+	struct sequence *oldest = &r->streams[0];
 
 	for (unsigned i = 0; i < N_STREAMS; i++) {
-		struct stream *s = &r->streams[i];
+		struct sequence *s = &r->streams[i];
 
 		if (s->end && off + DISORDER >= s->end &&
 			off <= s->end + DISORDER)
@@ -73,7 +73,7 @@ static struct stream *find_stream(struct reader *r, uint64_t off)
 		if (s->last < oldest->last)
 			oldest = s;
 	}
-	*oldest = (struct stream){ .start = off, .end = off, .sent = off };
+	*oldest = (struct sequence){ .start = off, .end = off, .sent = off };
 	return oldest;
 }
 
@@ -99,7 +99,7 @@ static bool send(struct reader *r, uint64_t off, uint64_t end)
 }
 
 /* As far ahead as it has read so far, in whole steps. */
-static void send_ahead(struct reader *r, struct stream *s)
+static void send_ahead(struct reader *r, struct sequence *s)
 {
 	uint64_t size = layout_size(&r->view->layout);
 	uint64_t ahead = MIN_OF(s->end - s->start, r->prefetch->ahead);
@@ -118,12 +118,12 @@ static void send_ahead(struct reader *r, struct stream *s)
 
 void reader_saw(struct reader *r, uint64_t off, uint64_t len)
 {
-	struct stream *s;
+	struct sequence *s;
 
 	/* whoever holds the lock speaks for all who come meanwhile */
 	if (pthread_mutex_trylock(&r->lock) != 0)
 		return;
-	s = find_stream(r, off);
+	s = find_sequence(r, off);
 	s->last = ++r->clock;
 	s->read += len;
 	if (off < s->start)

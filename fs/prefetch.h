@@ -36,7 +36,7 @@ void prefetch_fini(struct prefetch *p);
 
 #define N_STREAMS 4
 
-struct stream {
+struct sequence {
 	uint64_t start, end; /* of what was read: [start, end) */
 	uint64_t read;       /* bytes of it, more or less all of them */
 	uint64_t sent;       /* decoded ahead up to here */
@@ -48,8 +48,8 @@ struct reader {
 	struct prefetch *prefetch;
 	struct view *view;
 	pthread_mutex_t lock;
-	uint64_t clock;                   /* lock */
-	struct stream streams[N_STREAMS]; /* lock */
+	uint64_t clock;                     /* lock */
+	struct sequence streams[N_STREAMS]; /* lock */
 };
 
 void reader_init(struct reader *r, struct prefetch *p, struct view *v);

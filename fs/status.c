@@ -18,13 +18,27 @@ struct now {
 	struct cache_stats cache;
 	struct store_info store;
 	uint64_t read_errors;
+	uint64_t n_clones; /* that are ours */
+	struct live_load load;
 };
+
+static void add_load(void *arg, const struct branch_info *info)
+{
+	struct now *now = arg;
+
+	now->n_clones++;
+	now->load.stream_bytes += info->load.stream_bytes;
+	now->load.memory += info->load.memory;
+}
 
 static int look(struct fs *fs, struct now *ret)
 {
 	ret->time = time(NULL);
 	ret->uptime = ret->time - fs->tree.started;
 	ret->read_errors = atomic_load(&fs->n_read_errors);
+	ret->n_clones = 0;
+	ret->load = (struct live_load){ 0 };
+	branches_list(&fs->branches, add_load, ret);
 	cache_stats(fs->cache, &ret->cache);
 	return store_info(fs->repo->store, &ret->store);
 }
@@ -60,6 +74,18 @@ static int machine_json(void *arg, const char *name, const struct uuid *uuid)
 	return r == -ENOENT ? 0 : r;
 }
 
+static void add_clone(void *arg, const struct branch_info *info)
+{
+	json_t *clones = arg, *clone = json_object();
+
+	json_add_text(clone, "clone", info->text);
+	json_add_count(clone, "handles", info->handles);
+	json_object_set_new(clone, "written", json_boolean(info->written));
+	json_add_count(clone, "unfolded_bytes", info->load.stream_bytes);
+	json_add_count(clone, "memory_bytes", info->load.memory);
+	json_array_append_new(clones, clone);
+}
+
 int status_json(struct fs *fs, char **ret)
 {
 	scoped(freep) char *url = url_public(fs->repo->url);
@@ -78,6 +104,8 @@ int status_json(struct fs *fs, char **ret)
 	json_add_text(object, "store", now.store.kind);
 	json_add_time(object, "time", now.time);
 	json_add_time(object, "mounted", fs->tree.started);
+	json_object_set_new(
+		object, "read_only", json_boolean(fs->tree.read_only));
 	json_object_set_new(object, "uptime_seconds", json_integer(now.uptime));
 	json_add_count(object, "bytes", now.store.bytes);
 	json_add_count(object, "bytes_free", now.store.bytes_free);
@@ -89,6 +117,9 @@ int status_json(struct fs *fs, char **ret)
 	json_add_count(part, "hits", now.cache.hits);
 	json_add_count(part, "misses", now.cache.misses);
 	json_object_set_new(object, "cache", part);
+	part = json_array();
+	branches_list(&fs->branches, add_clone, part);
+	json_object_set_new(object, "clones", part);
 	m.array = json_array();
 	m.now = now.time;
 	json_object_set_new(object, "machines", m.array);
@@ -154,6 +185,13 @@ static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
 		"Chunks and maps fetched from the store.", now->cache.misses);
 	metric(out, "read_errors_total", "counter",
 		"Reads that damage or the store made fail.", now->read_errors);
+	metric(out, "open_clones", "gauge",
+		"Clones that this mount has for writing.", now->n_clones);
+	metric(out, "unfolded_bytes", "gauge",
+		"Written to them and not yet in a map.",
+		now->load.stream_bytes);
+	metric(out, "overlay_bytes", "gauge", "Memory that takes.",
+		now->load.memory);
 	fputs("# HELP hivefs_last_point_timestamp_seconds "
 	      "Newest recovery point of a machine, seconds since 1970.\n"
 	      "# TYPE hivefs_last_point_timestamp_seconds gauge\n",

@@ -7,6 +7,7 @@
 #include <search.h>
 #include <string.h>
 
+#include "fs/clone_json.h"
 #include "fs/dir.h"
 #include "fs/point_json.h"
 #include "src/bytes.h"
@@ -32,12 +33,13 @@ static int compare(const void *a, const void *b)
 	if (x->format != y->format)
 		return x->format < y->format ? -1 : 1;
 	static_assert(sizeof(x->point) == POINT_ID_LEN, "no padding");
-	return memcmp(&x->point, &y->point, sizeof(x->point));
+	return memcmp(&x->point, &y->point, sizeof(x->point))
+		       ?: memcmp(&x->clone, &y->clone, sizeof(x->clone));
 }
 
 uint64_t node_ino(const struct node_id *id)
 {
-	uint8_t b[8 + POINT_ID_LEN + 16] = { 0 };
+	uint8_t b[8 + POINT_ID_LEN + 16 + sizeof(id->clone)] = { 0 };
 	struct key key = point_key(&id->point);
 	struct digest d;
 
@@ -47,13 +49,15 @@ uint64_t node_ino(const struct node_id *id)
 	if (id->format)
 		memcpy(b + 8 + POINT_ID_LEN, id->format->extension,
 			MIN_OF(strlen(id->format->extension), 16u));
+	memcpy(b + 8 + POINT_ID_LEN + 16, id->clone.b, sizeof(id->clone.b));
 	d = digest_of(b, sizeof(b));
 	return get_le64(d.b) | 2; /* 0 is none, 1 the root */
 }
 
-void tree_init(struct tree *t, struct repo *r, int64_t now)
+void tree_init(
+	struct tree *t, struct repo *r, struct branches *branches, int64_t now)
 {
-	*t = (struct tree){ .repo = r, .started = now };
+	*t = (struct tree){ .repo = r, .branches = branches, .started = now };
 	t->root = (struct node){ .id = { .kind = NODE_ROOT },
 		.parent = &t->root,
 		.ino = 1,
@@ -157,6 +161,51 @@ int tree_point(struct tree *t, struct node *n, const struct point **ret)
 	return 0;
 }
 
+bool node_has_point(const struct node *n)
+{
+	while (n->id.kind != NODE_POINT && n->parent != n)
+		n = n->parent;
+	return n->id.kind == NODE_POINT;
+}
+
+bool node_clone_id(const struct node *n, struct uuid *ret)
+{
+	switch (n->id.kind) {
+	case NODE_POINT:
+		*ret = clone_own_id(&n->id.point);
+		return true;
+	case NODE_CLONE:
+	case NODE_CLONE_JSON:
+	case NODE_CLONE_VIEW:
+		*ret = n->id.clone;
+		return true;
+	case NODE_ROOT:
+	case NODE_CONTROL:
+	case NODE_STATUS:
+	case NODE_METRICS:
+	case NODE_MACHINE:
+	case NODE_LATEST:
+	case NODE_POINT_JSON:
+	case NODE_RO:
+	case NODE_VIEW:
+	case NODE_CLONES:
+		break;
+	}
+	return false;
+}
+
+bool node_is_controlled(const struct node *n)
+{
+	return n->id.kind == NODE_POINT || n->id.kind == NODE_CLONE;
+}
+
+int tree_clone(struct tree *t, struct node *n, struct clone *ret)
+{
+	struct uuid id;
+
+	return node_clone_id(n, &id) ? clone_get(t->repo, &id, ret) : -ENOENT;
+}
+
 mode_t node_type(enum node_kind kind)
 {
 	switch (kind) {
@@ -165,6 +214,8 @@ mode_t node_type(enum node_kind kind)
 	case NODE_MACHINE:
 	case NODE_POINT:
 	case NODE_RO:
+	case NODE_CLONES:
+	case NODE_CLONE:
 		return S_IFDIR;
 	case NODE_LATEST:
 		return S_IFLNK;
@@ -172,6 +223,8 @@ mode_t node_type(enum node_kind kind)
 	case NODE_METRICS:
 	case NODE_POINT_JSON:
 	case NODE_VIEW:
+	case NODE_CLONE_JSON:
+	case NODE_CLONE_VIEW:
 		return S_IFREG;
 	}
 	return S_IFREG;
@@ -191,29 +244,99 @@ double node_timeout(const struct node *n)
 	case NODE_POINT_JSON:
 	case NODE_RO:
 	case NODE_VIEW:
+	case NODE_CLONES:
 		return FOR_EVER;
+	case NODE_CLONE:
+	case NODE_CLONE_JSON:
+		return 0; /* discarded when it is closed */
+	case NODE_CLONE_VIEW:
+		return node_has_point(n) ? FOR_EVER : 0;
 	}
+	return 0;
+}
+
+double node_attr_timeout(const struct node *n)
+{
+	return n->id.kind == NODE_CLONE_VIEW ? 0 : node_timeout(n);
+}
+
+static int set_size(
+	const struct node *n, uint64_t disk, uint64_t data, struct stat *st)
+{
+	struct layout l;
+	int r = n->id.format->layout(disk, &l);
+
+	if (r < 0)
+		return r;
+	st->st_size = (off_t)layout_size(&l);
+	st->st_blocks =
+		(blkcnt_t)(round_up(l.prefix + l.suffix + data, 512) / 512);
 	return 0;
 }
 
 static int stat_view(struct tree *t, struct node *n, struct stat *st)
 {
+	const struct point_disk *d;
 	const struct point *p;
-	struct layout l;
 	int r = tree_point(t, n, &p);
 
-	if (r == 0)
-		r = n->id.format->layout(p->disks.v[n->id.disk].size, &l);
 	if (r < 0)
 		return r;
-	st->st_nlink = 2; /* the same file is in ro/ */
-	st->st_size = (off_t)layout_size(&l);
-	st->st_blocks =
-		(blkcnt_t)(round_up(l.prefix + l.suffix +
-					    p->disks.v[n->id.disk].stats.data,
-				   512) /
-			   512);
-	return 0;
+	d = &p->disks.v[n->id.disk];
+	if (t->read_only)
+		st->st_nlink = 2; /* the same file is in ro/ */
+	st->st_mtime = (time_t)n->id.point.time;
+	return set_size(n, d->size, d->stats.data, st);
+}
+
+static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
+{
+	struct branch_disk open;
+	const struct clone_disk *d;
+	uint64_t data;
+	struct clone c;
+	int r;
+
+	if (branches_disk(t->branches, &n->id.clone, n->id.disk, &open)) {
+		st->st_mtime = (time_t)open.changed;
+		return set_size(n, open.size, open.data, st);
+	}
+	r = tree_clone(t, n, &c);
+	if (r == -ENOENT && node_has_point(n))
+		return stat_view(t, n, st);
+	if (r < 0)
+		return r;
+	if (n->id.disk >= c.disks.n) {
+		clone_fini(&c);
+		return -ENOENT;
+	}
+	d = &c.disks.v[n->id.disk];
+	st->st_mtime = (time_t)c.created;
+	r = branches_glance(t->branches, &c, n->id.disk, &data);
+	if (r == 0)
+		r = set_size(n, d->size, data, st);
+	clone_fini(&c);
+	return r;
+}
+
+static int stat_clone(struct tree *t, struct node *n, struct stat *st)
+{
+	struct clone c;
+	char *text;
+	int r = tree_clone(t, n, &c);
+
+	if (r < 0)
+		return r;
+	st->st_mtime = (time_t)c.created;
+	if (n->id.kind == NODE_CLONE_JSON) {
+		r = clone_json(&c, &text);
+		if (r == 0) {
+			st->st_size = (off_t)strlen(text);
+			free(text);
+		}
+	}
+	clone_fini(&c);
+	return r;
 }
 
 static int stat_point_json(struct tree *t, struct node *n, struct stat *st)
@@ -249,24 +372,44 @@ static int stat_newest(struct tree *t, struct node *n, struct stat *st)
 	return 0;
 }
 
+/* Views of clones are written to; on their directories is what is said to
+ * them. */
+static mode_t mode_of(const struct tree *t, const struct node *n)
+{
+	switch (node_type(n->id.kind)) {
+	case S_IFLNK:
+		return S_IFLNK | 0777;
+	case S_IFDIR:
+		return S_IFDIR |
+		       ((!t->read_only && node_is_controlled(n) ? 0755 : 0555) &
+			       ~t->umask);
+	default:
+		return S_IFREG |
+		       ((!t->read_only && n->id.kind == NODE_CLONE_VIEW
+					? 0666
+					: 0444) &
+			       ~t->umask);
+	}
+}
+
 int tree_stat(struct tree *t, struct node *n, struct stat *ret)
 {
-	mode_t type = node_type(n->id.kind);
-	mode_t mode = S_ISDIR(type) ? 0555 : 0444;
+	bool is_dir = node_type(n->id.kind) == S_IFDIR;
 	struct stat st = { .st_ino = n->ino,
-		.st_nlink = S_ISDIR(type) ? 2 : 1,
+		.st_mode = mode_of(t, n),
+		.st_nlink = is_dir ? 2 : 1,
 		.st_uid = t->uid,
 		.st_gid = t->gid,
 		.st_blksize = 1 << 20,
 		.st_mtime = (time_t)t->started };
 	int r = 0;
 
-	st.st_mode = type | (S_ISLNK(type) ? 0777 : mode & ~t->umask);
 	switch (n->id.kind) {
 	case NODE_ROOT:
 	case NODE_CONTROL:
 	case NODE_STATUS:
 	case NODE_METRICS:
+	case NODE_CLONES:
 		break;
 	case NODE_MACHINE:
 	case NODE_LATEST:
@@ -281,8 +424,14 @@ int tree_stat(struct tree *t, struct node *n, struct stat *ret)
 		r = stat_point_json(t, n, &st);
 		break;
 	case NODE_VIEW:
-		st.st_mtime = (time_t)n->id.point.time;
 		r = stat_view(t, n, &st);
+		break;
+	case NODE_CLONE:
+	case NODE_CLONE_JSON:
+		r = stat_clone(t, n, &st);
+		break;
+	case NODE_CLONE_VIEW:
+		r = stat_clone_view(t, n, &st);
 		break;
 	}
 	st.st_atime = st.st_ctime = st.st_mtime;

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "formats/format.h"
+#include "fs/branch.h"
 #include "repo/point.h"
 
 /* Numbers are part of inode numbers: append only. */
@@ -33,15 +34,20 @@ enum node_kind {
 	NODE_POINT,
 	NODE_POINT_JSON,
 	NODE_RO,
-	NODE_VIEW,
+	NODE_VIEW, /* of a point, which never changes */
+	NODE_CLONES,
+	NODE_CLONE, /* one with a name */
+	NODE_CLONE_JSON,
+	NODE_CLONE_VIEW,
 };
 
 /* All of what a node is: no two nodes have the same. */
 struct node_id {
 	enum node_kind kind;
 	struct point_id point; /* of a machine or latest: the machine only */
-	uint32_t disk;         /* NODE_VIEW: its number in the point */
-	const struct format *format; /* NODE_VIEW */
+	struct uuid clone;     /* NODE_CLONE…, in a point's directory too */
+	uint32_t disk;         /* views: its number in the point or clone */
+	const struct format *format; /* views */
 };
 
 struct node {
@@ -54,6 +60,8 @@ struct node {
 
 struct tree {
 	struct repo *repo;
+	struct branches *branches;
+	bool read_only;  /* points are shown as they are, not their clones */
 	int64_t started; /* seconds since 1970, UTC */
 	uid_t uid;
 	gid_t gid;
@@ -63,7 +71,8 @@ struct tree {
 	void *nodes; /* lock; of tsearch(3), by node_id, without the root */
 };
 
-void tree_init(struct tree *t, struct repo *r, int64_t now);
+void tree_init(
+	struct tree *t, struct repo *r, struct branches *branches, int64_t now);
 void tree_fini(struct tree *t);
 
 /* The node of ID below PARENT, counted once more. */
@@ -80,6 +89,21 @@ void tree_forget(struct tree *t, struct node *n, uint64_t count);
 int must_check tree_point(
 	struct tree *t, struct node *n, const struct point **ret);
 
+/*
+ * The clone that a node belongs to, as its document is now: of a point's
+ * directory its own one. -ENOENT, quietly, if there is none. clone_fini().
+ */
+int must_check tree_clone(struct tree *t, struct node *n, struct clone *ret);
+
+/* Its id, which says nothing about whether it exists; false: it is of none. */
+bool node_clone_id(const struct node *n, struct uuid *ret);
+
+/* Is it the directory of a clone, where a clone is told what to do? */
+bool node_is_controlled(const struct node *n);
+
+/* Does it belong to a point, and not to a clone with a name? */
+bool node_has_point(const struct node *n);
+
 int must_check tree_stat(struct tree *t, struct node *n, struct stat *ret);
 
 /* Its inode number, without making the node. */
@@ -87,6 +111,7 @@ uint64_t node_ino(const struct node_id *id);
 
 /* How long the kernel may rely on a node's name and attributes: seconds. */
 double node_timeout(const struct node *n);
+double node_attr_timeout(const struct node *n);
 
 mode_t node_type(enum node_kind kind); /* S_IFDIR, … */
 

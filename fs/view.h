@@ -3,10 +3,13 @@
  * view - a file that shows a disk in one format:
  *   [prefix: metadata][the disk, linear][suffix: metadata]
  *
+ * The disk is a point's, which never changes, or a clone's. Of a clone's own
+ * point, before there is a clone, it is the point's until somebody writes.
+ *
  * Units      bytes; ranges half-open.
  * Ownership  counted: view_open() returns one reference, view_put() drops one.
- * Threads    immutable after open; any thread.
- * Errors     of disk.h.
+ * Threads    any thread.
+ * Errors     of disk.h and live.h.
  */
 #ifndef HIVEFS_VIEW_H
 #define HIVEFS_VIEW_H
@@ -15,19 +18,34 @@
 #include <sys/uio.h>
 
 #include "formats/format.h"
+#include "fs/branch.h"
+#include "fs/peek.h"
 #include "repo/disk.h"
 #include "repo/point.h"
 
 struct view {
 	const struct format *format;
 	struct layout layout;
-	struct disk *disk;
+	struct disk *disk;     /* of a point; NULL of a clone with a name */
+	struct branch *branch; /* of a clone, else NULL */
+	uint32_t number;       /* of the disk in it */
+	bool writes;           /* may be written to: the branch is ours */
+	bool peeks;            /* the clone was there and not ours */
+	struct peek peek;      /* if so */
 	_Atomic unsigned n_refs;
 };
 
 /* Disk number DISK of P; borrows the cache only. */
 int must_check view_open(struct cache *c, const struct point *p, uint32_t disk,
 	const struct format *f, struct view **ret);
+
+/*
+ * The same of a clone; P is the point that it is the own clone of, or NULL.
+ * WRITES makes it ours, and makes it at all; -EBUSY is told here, not later.
+ */
+int must_check view_open_clone(struct branches *all, const struct uuid *clone,
+	const struct point *p, uint32_t disk, const struct format *f,
+	bool writes, struct view **ret);
 struct view *view_ref(struct view *v);
 void view_put(struct view *v);
 
@@ -57,5 +75,19 @@ void view_read_fini(struct view_read *r);
  */
 int must_check view_seek(
 	struct view *v, uint64_t off, int whence, uint64_t *ret);
+
+/*
+ * Of a view that writes. A file that is written to at its end must not grow:
+ * zeroes behind it are dropped, other bytes are -EFBIG. Metadata is not written
+ * to: -EPERM. -ENOSPC, quietly.
+ */
+int must_check view_write(
+	struct view *v, uint64_t off, size_t len, const uint8_t *buf);
+
+/* Makes a range read as zeroes, as far as the file goes. */
+int must_check view_zero(struct view *v, uint64_t off, uint64_t len);
+
+/* All that was written to the clone's disk before survives power loss. */
+int must_check view_sync(struct view *v);
 
 #endif

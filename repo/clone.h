@@ -86,7 +86,11 @@ int must_check clone_discard(struct repo *r, struct clone *c);
 int must_check clone_drop(struct repo *r, struct clone *c);
 void clone_remove_streams(struct repo *r, const struct clone *c);
 
-/* Visits those that were not discarded, own ones too. */
+/*
+ * Visits those that were not discarded, own ones too. A visit that returns
+ * other than 0 ends it with that value. -EBADMSG if a document was damaged, but
+ * only after all the others were visited.
+ */
 typedef int (*clone_visit)(void *arg, const struct clone *c);
 int must_check clone_list(struct repo *r, clone_visit visit, void *arg);
 

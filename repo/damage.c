@@ -120,7 +120,7 @@ struct walk {
 	struct digest_set clean[MAP_LEVELS_MAX];
 	size_t disk; /* the one being walked, and its size */
 	uint64_t size;
-	struct vec(struct range) ranges; /* of one point */
+	struct vec(struct range) ranges; /* of one point or clone */
 	uint8_t node[MAP_LEVELS_MAX][MAP_PACKED_MAX];
 	struct leaf leaf;
 };
@@ -223,14 +223,29 @@ static int walk_map(
 	return r < 0 ? r : 0;
 }
 
-static int report_ranges(
-	struct walk *w, const struct verify *job, const struct point *p)
+/* A disk by what it is walked by. */
+static int walk_disk(
+	struct walk *w, size_t disk, const struct digest *root, uint64_t size)
+{
+	int r;
+
+	w->disk = disk;
+	w->size = size;
+	r = walk_map(w, root, map_root_level(size), 0);
+	return r < 0 ? r : 0;
+}
+
+/* P or C is NULL. */
+static int report_ranges(struct walk *w, const struct verify *job,
+	const struct point *p, const struct clone *c)
 {
 	for (size_t i = 0; i < w->ranges.n; i++) {
 		const struct range *range = &w->ranges.v[i];
 		struct verify_damage d = {
 			.point = p,
-			.disk = p->disks.v[range->disk].name,
+			.clone = c,
+			.disk = p ? p->disks.v[range->disk].name
+				  : c->disks.v[range->disk].name,
 			.off = range->off,
 			.len = range->len,
 			.what = fetch_noun(range->coll),
@@ -255,29 +270,85 @@ static int report_point(struct walk *w, const struct verify *job,
 	int r = 0;
 
 	w->ranges.n = 0;
-	for (size_t i = 0; r >= 0 && i < p->disks.n; i++) {
-		const struct point_disk *disk = &p->disks.v[i];
-
-		w->disk = i;
-		w->size = disk->size;
-		r = walk_map(w, &disk->root, map_root_level(disk->size), 0);
-	}
+	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
+		r = walk_disk(w, i, &p->disks.v[i].root, p->disks.v[i].size);
 	if (r < 0 || w->ranges.n == 0)
-		return r < 0 ? r : 0;
+		return r;
 	/* removed while it was walked: that its chunks go is as it should be */
 	r = point_get(w->repo, &p->id, &again);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	point_fini(&again);
 	*n_ranges += w->ranges.n;
-	return report_ranges(w, job, p);
+	return report_ranges(w, job, p, NULL);
+}
+
+/* 1: it was folded or dropped meanwhile, so what is missing may have to be. */
+static int report_clone(struct walk *w, const struct verify *job,
+	struct clone *c, uint64_t *n_ranges)
+{
+	struct clone again;
+	bool same;
+	int r = 0;
+
+	w->ranges.n = 0;
+	for (size_t i = 0; r == 0 && i < c->disks.n; i++)
+		r = walk_disk(w, i, &c->disks.v[i].root, c->disks.v[i].size);
+	if (r < 0 || w->ranges.n == 0)
+		return r;
+	r = clone_get(w->repo, &c->id, &again);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	same = again.version == c->version;
+	clone_fini(&again);
+	if (!same)
+		return 1;
+	*n_ranges += w->ranges.n;
+	return report_ranges(w, job, NULL, c);
+}
+
+static int gone_is_well(int r)
+{
+	return r == -ENOENT || r == -EBADMSG ? 0 : r;
+}
+
+static int report_all(struct walk *w, const struct verify *job,
+	const struct damage_users *users, uint64_t *n_ranges)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < users->points.n; i++) {
+		struct point p;
+
+		r = point_get(job->repo, &users->points.v[i], &p);
+		if (r < 0) {
+			r = gone_is_well(r);
+			continue;
+		}
+		r = report_point(w, job, &p, n_ranges);
+		point_fini(&p);
+	}
+	for (size_t i = 0; r == 0 && i < users->clones.n; i++) {
+		do {
+			struct clone c;
+
+			r = clone_get(job->repo, &users->clones.v[i], &c);
+			if (r < 0) {
+				r = gone_is_well(r);
+				break;
+			}
+			r = report_clone(w, job, &c, n_ranges);
+			clone_fini(&c);
+		} while (r == 1);
+	}
+	return r;
 }
 
 int damage_report(struct damage *d, const struct verify *job,
-	const struct point_id *points, size_t n, uint64_t *ret_ranges)
+	const struct damage_users *users, uint64_t *ret_ranges)
 {
 	struct walk *w = calloc(1, sizeof(*w));
-	int r = 0;
+	int r;
 
 	*ret_ranges = 0;
 	if (!w)
@@ -286,17 +357,8 @@ int damage_report(struct damage *d, const struct verify *job,
 	w->repo = job->repo;
 	w->cancel = job->cancel;
 	r = fetcher_new(job->repo, &w->fetcher);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct point p;
-
-		r = point_get(job->repo, &points[i], &p);
-		if (r == 0) {
-			r = report_point(w, job, &p, ret_ranges);
-			point_fini(&p);
-		} else if (r == -ENOENT || r == -EBADMSG) {
-			r = 0;
-		}
-	}
+	if (r == 0)
+		r = report_all(w, job, users, ret_ranges);
 	if (w->fetcher)
 		fetcher_free(w->fetcher);
 	for (unsigned i = 0; i < MAP_LEVELS_MAX; i++)

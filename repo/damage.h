@@ -3,8 +3,8 @@
  * damage - chunks and maps that are damaged or missing, and which bytes of
  * which disks that means.
  *
- * What is missing is damage only if a point that is still there reaches it: a
- * point may be removed, and its chunks collected, while verify runs.
+ * What is missing is damage only if a point or clone that is still there
+ * reaches it: it may be removed, and its chunks collected, while verify runs.
  *
  * Threads    damage_add(): any thread; the rest: one thread, after those.
  */
@@ -22,7 +22,7 @@ enum damage_flags {
 	DAMAGE_ANY_LEVEL = (1 << MAP_LEVELS_MAX) - 1,
 	DAMAGE_CHUNK = 1, /* the same, of a chunk */
 	DAMAGE_MISSING = 1 << MAP_LEVELS_MAX,
-	DAMAGE_REACHED = DAMAGE_MISSING << 1, /* by a point, and reported */
+	DAMAGE_REACHED = DAMAGE_MISSING << 1, /* by a disk, and reported */
 };
 
 struct damage {
@@ -42,12 +42,18 @@ int must_check damage_recheck(struct damage *d, struct repo *r);
 /* Is anything damaged or missing? */
 bool damage_any(const struct damage *d);
 
+/* What may reach damage. */
+struct damage_users {
+	struct vec(struct point_id) points;
+	struct vec(struct uuid) clones;
+};
+
 /*
- * Calls job->damage() for every range of the POINTS' disks. What else turns
- * out to be damaged on the way is added.
+ * Calls job->damage() for every range of their disks. What else turns out to be
+ * damaged on the way is added.
  */
 int must_check damage_report(struct damage *d, const struct verify *job,
-	const struct point_id *points, size_t n, uint64_t *ret_ranges);
+	const struct damage_users *users, uint64_t *ret_ranges);
 
 /* Documents that are damaged, or missing and reached. Logs the missing. */
 uint64_t damage_count(const struct damage *d);

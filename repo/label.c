@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "repo/clone.h"
 #include "repo/decode.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -71,24 +72,78 @@ int label_update(struct repo *r, const struct point_id *id,
 	return err < 0 ? err : store_sync(r->store);
 }
 
-static int mark_removed(void *arg, struct label *l)
+static int check_no_clone(struct repo *r, const struct point_id *id)
 {
-	const struct point_id *id = arg;
+	struct uuid own = clone_own_id(id);
+	scoped(freep) char *text = NULL;
+	struct clone c;
+	int err = clone_get(r, &own, &c);
+
+	if (err < 0)
+		return err == -ENOENT ? 0 : err;
+	text = clone_text(&c);
+	clone_fini(&c);
+	return text ? fail(EPERM,
+			      "%s: was written to, and a point stays for as "
+			      "long as its own clone: hivefs discard %s drops "
+			      "what was written",
+			      text, text)
+		    : fail(ENOMEM, "clone: %m");
+}
+
+struct removal {
+	struct repo *repo;
+	const struct point_id *id;
+};
+
+static int check_removable(const struct removal *m, const struct label *l)
+{
 	char when[32], until[32];
 
 	if (l->removed)
 		return -ENOENT;
 	if (l->hold_until > time(NULL))
 		return fail(EPERM, "%s: is on hold until %s",
-			time_text(id->time, when),
+			time_text(m->id->time, when),
 			time_text(l->hold_until, until));
-	l->removed = true;
-	return 0;
+	return check_no_clone(m->repo, m->id);
+}
+
+/*
+ * The label was read before: a clone that is not seen here and is forked before
+ * the label is swapped makes the swap fail, by point_keep().
+ */
+static int mark_removed(void *arg, struct label *l)
+{
+	int err = check_removable(arg, l);
+
+	l->removed = err == 0;
+	return err;
 }
 
 int point_remove(struct repo *r, const struct point_id *id)
 {
-	struct point_id copy = *id;
+	struct removal m = { r, id };
 
-	return label_update(r, id, mark_removed, &copy);
+	return label_update(r, id, mark_removed, &m);
+}
+
+int point_removable(struct repo *r, const struct point_id *id)
+{
+	struct removal m = { r, id };
+	struct label l;
+	int err = label_get(r, id, &l);
+
+	return err < 0 ? err : check_removable(&m, &l);
+}
+
+static int count_up(void *arg, struct label *l)
+{
+	(void)arg;
+	return l->removed ? -ENOENT : 0;
+}
+
+int point_keep(struct repo *r, const struct point_id *id)
+{
+	return label_update(r, id, count_up, NULL);
 }

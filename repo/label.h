@@ -30,8 +30,18 @@ int must_check label_update(struct repo *r, const struct point_id *id,
 
 /*
  * Marks a point removed; its space is gc's affair. -EPERM, logged, while a
- * hold lasts; -ENOENT, quietly, if it is removed already.
+ * hold lasts or it has a clone of its own; -ENOENT, quietly, if it is removed
+ * already.
  */
 int must_check point_remove(struct repo *r, const struct point_id *id);
+
+/* What point_remove() would return now. */
+int must_check point_removable(struct repo *r, const struct point_id *id);
+
+/*
+ * Has a point_remove() that is under way look again, as something that keeps
+ * the point is in the store since. -ENOENT, quietly: it came too late.
+ */
+int must_check point_keep(struct repo *r, const struct point_id *id);
 
 #endif

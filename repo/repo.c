@@ -53,21 +53,49 @@ static int insert_meta(struct store *s, const struct uuid *uuid, int level)
 	return r;
 }
 
+/*
+ * The store that has been made, or the one that an interrupted creation left
+ * without our documents.
+ */
+static int init_store(const char *url, struct store **ret)
+{
+	scoped(store_closep) struct store *s = NULL;
+	struct key key = meta_key("repository");
+	struct doc d;
+	int r;
+
+	if (!store_exists(url)) {
+		struct uuid uuid = uuid_random();
+
+		r = store_create(url, &uuid);
+		return r < 0 ? r : store_open(url, 0, ret);
+	}
+	r = store_open(url, 0, &s);
+	if (r == 0)
+		r = store_get(s, COLL_META, &key, &d);
+	if (r == 0) {
+		doc_fini(&d);
+		return fail(EEXIST, "%s: is a hivefs repository already", url);
+	}
+	if (r != -ENOENT)
+		return r;
+	*ret = take(s);
+	return 0;
+}
+
 int repo_init(const char *url, int level, struct uuid *ret)
 {
-	struct uuid uuid = uuid_random();
+	struct uuid uuid;
 	struct store *s;
-	int r = store_create(url, &uuid);
+	int r = init_store(url, &s);
 
 	if (r < 0)
 		return r;
-	r = store_open(url, 0, &s);
-	if (r < 0)
-		return r;
+	uuid = store_uuid(s);
 	r = insert_meta(s, &uuid, level);
 	store_close(s);
 	if (r == -EEXIST)
-		return fail(EEXIST, "%s: is a repository already", url);
+		return fail(EEXIST, "%s: is a hivefs repository already", url);
 	if (r == 0)
 		*ret = uuid;
 	return r;

@@ -187,6 +187,13 @@ static int marker_read(struct repodir *d)
 	return marker_parse(d->path, text, &d->seal);
 }
 
+bool repodir_exists(const char *path)
+{
+	scoped(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && faccessat(fd, MARKER, F_OK, 0) == 0;
+}
+
 static struct repodir *repodir_new(const char *path)
 {
 	struct repodir *d = calloc(1, sizeof(*d));

@@ -31,6 +31,9 @@ struct repodir {
 int must_check repodir_create(const char *path, const struct uuid *uuid,
 	int (*make_index)(const char *dir, const struct uuid *uuid));
 
+/* Is it marked as a repository? Quietly. */
+bool repodir_exists(const char *path);
+
 /* ALONE: no other process may have it open, or open it later (-EBUSY). */
 int must_check repodir_open(const char *path, bool alone, struct repodir **ret);
 void repodir_close(struct repodir *d);

@@ -58,6 +58,8 @@ static void drop(void *arg, struct slot *slot)
 	struct shard_entry *e = (struct shard_entry *)(void *)slot;
 	struct shard_entry **p = bucket_of(arg, &e->pub.digest);
 
+	if (!e->listed)
+		return;
 	while (*p != e)
 		p = &(*p)->chain;
 	*p = e->chain;
@@ -158,8 +160,8 @@ struct flight *shard_claim(struct shard *s, const struct digest *d)
 }
 
 /* Where the arena has no room it lies apart. Filled without the lock. */
-struct shard_entry *shard_entry_new(struct shard *s, const struct digest *d,
-	unsigned level, const uint8_t *data, uint32_t len)
+struct shard_entry *shard_entry_new(
+	struct shard *s, const struct digest *d, unsigned level, uint32_t len)
 {
 	size_t size = sizeof(struct shard_entry) + len;
 	struct shard_entry *e;
@@ -181,7 +183,7 @@ struct shard_entry *shard_entry_new(struct shard *s, const struct digest *d,
 	e->chain = NULL;
 	e->level = (uint8_t)level;
 	e->apart = apart;
-	memcpy(e->bytes, data, len);
+	e->listed = false;
 	return e;
 }
 
@@ -199,6 +201,7 @@ void shard_land(
 
 		e->chain = *bucket;
 		*bucket = e;
+		e->listed = true;
 	}
 	if (e)
 		atomic_fetch_add_explicit(

@@ -27,6 +27,7 @@ struct shard_entry {
 	struct shard_entry *chain; /* shard->lock; of its bucket */
 	uint8_t level;             /* of a map */
 	bool apart;                /* not in the arena: freed by the last put */
+	bool listed;               /* shard->lock; in its bucket */
 	alignas(16) uint8_t bytes[];
 };
 
@@ -65,11 +66,12 @@ int must_check shard_get(struct shard *s, const struct digest *d,
 struct flight *shard_claim(struct shard *s, const struct digest *d);
 
 /*
- * An entry of these bytes, with a reference for the caller; not to be found
- * before it is landed. NULL: no memory.
+ * An entry with room for LEN bytes, for the caller to fill, who has a
+ * reference; not to be found before it is landed, and never if it is put
+ * instead. NULL: no memory.
  */
-struct shard_entry *shard_entry_new(struct shard *s, const struct digest *d,
-	unsigned level, const uint8_t *data, uint32_t len);
+struct shard_entry *shard_entry_new(
+	struct shard *s, const struct digest *d, unsigned level, uint32_t len);
 
 /* Ends a flight with E; or, if that is NULL, with RESULT for its waiters. */
 void shard_land(

@@ -106,6 +106,18 @@ int store_create(const char *url, const struct uuid *uuid)
 	return r < 0 ? r : embedded_create(path, uuid);
 }
 
+bool store_exists(const char *url)
+{
+	const char *path;
+
+	return url_path(url, &path) == 0 && embedded_exists(path);
+}
+
+struct uuid store_uuid(const struct store *s)
+{
+	return s->uuid;
+}
+
 int store_open(const char *url, unsigned flags, struct store **ret)
 {
 	const char *path;

@@ -108,9 +108,15 @@ enum store_flags {
  * repository or anything else is there; an interrupted attempt is taken up.
  */
 int must_check store_create(const char *url, const struct uuid *uuid);
+
+/* Has a store been made at URL? False also if that cannot be told. */
+bool store_exists(const char *url);
 int must_check store_open(const char *url, unsigned flags, struct store **ret);
 void store_close(struct store *s);
 DEFINE_CLEANUP(struct store *, store_close);
+
+/* Of the repository that it was made for. */
+struct uuid store_uuid(const struct store *s);
 
 /*
  * Rebuilds what an embedded store derives from its segments. Needs it to

@@ -46,6 +46,11 @@ int embedded_create(const char *path, const struct uuid *uuid)
 	return repodir_create(path, uuid, index_create);
 }
 
+bool embedded_exists(const char *path)
+{
+	return repodir_exists(path);
+}
+
 static void embedded_free(struct embedded *e)
 {
 	if (e->slots)
@@ -291,6 +296,7 @@ int embedded_open(const char *path, unsigned flags, struct store **ret)
 		return r;
 	}
 	h->base.ops = &ops;
+	h->base.uuid = h->e->dir->seal.uuid;
 	h->flags = flags;
 	if (h->e->dir->read_only && !(flags & STORE_READ_ONLY)) {
 		embedded_close(&h->base);

@@ -9,6 +9,7 @@
 #include "repo/store.h"
 
 int must_check embedded_create(const char *path, const struct uuid *uuid);
+bool embedded_exists(const char *path);
 int must_check embedded_open(
 	const char *path, unsigned flags, struct store **ret);
 

@@ -45,6 +45,7 @@ struct store_ops {
 /* The first member of every store. */
 struct store {
 	const struct store_ops *ops;
+	struct uuid uuid;
 };
 
 /* "chunks 3fa9…", "machines web": a document's name in messages. */

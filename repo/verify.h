@@ -2,12 +2,16 @@
 /*
  * verify - is everything there, and is it what it was?
  *
- * 1. Every document of machines, points and labels decodes, and the store's
- *    count of them agrees with the listing. 2. Every map that a point reaches
- * is read, re-hashed and checked, once. 3. Every chunk those name exists. 4.
- * Every chunk in the store is decoded and re-hashed, in the order that reads
- *    fastest. Then, if anything was damaged, the maps are walked again to say
- *    which bytes of which disks it was.
+ * 1. Every document of machines, points, labels and clones decodes, and the
+ *    store's count of them agrees with the listing.
+ * 2. Every record of the clones' streams is what it was.
+ * 3. Every map that a point or a clone reaches is read, re-hashed and checked,
+ *    once.
+ * 4. Every chunk those name exists.
+ * 5. Every chunk in the store is decoded and re-hashed, in the order that reads
+ *    fastest.
+ * Then, if anything was damaged, the maps are walked again to say which bytes
+ * of which disks it was.
  *
  * Others may write meanwhile: what is published after it has begun is not
  * looked at, and what a removed point took with it is not missed.
@@ -18,7 +22,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "repo/point.h"
+#include "repo/clone.h"
 
 struct verify_progress {
 	_Atomic uint64_t done, total; /* bytes of chunk bodies */
@@ -26,17 +30,18 @@ struct verify_progress {
 
 /* One range of one disk that cannot be read. */
 struct verify_damage {
-	const struct point *point;
+	const struct point *point; /* NULL: of a clone */
+	const struct clone *clone;
 	const char *disk;
 	uint64_t off, len;
-	const char *what; /* "chunk" or "map" */
-	const struct digest *digest;
-	const char *why; /* "missing", "damaged" */
+	const char *what;            /* "chunk", "map" or "stream" */
+	const struct digest *digest; /* NULL: of a stream */
+	const char *why;             /* "missing", "damaged" */
 };
 
 struct verify {
 	struct repo *repo;
-	bool metadata_only; /* steps 1 to 3 */
+	bool metadata_only; /* steps 1, 3 and 4 */
 	unsigned n_threads; /* 0: as fits this host */
 	struct verify_progress *progress;
 	const _Atomic bool *cancel; /* NULL, or true to stop: -ECANCELED */
@@ -46,14 +51,15 @@ struct verify {
 };
 
 struct verify_result {
-	uint64_t n_points, n_disks; /* that could be read */
-	uint64_t n_maps;            /* distinct ones that those reach */
+	uint64_t n_points, n_clones; /* that could be read */
+	uint64_t n_disks;            /* of points */
+	uint64_t n_maps;             /* distinct ones that those reach */
 	/* stored and re-hashed; of metadata only, named by leaves */
 	uint64_t n_chunks;
 	uint64_t bytes; /* of chunk bodies that were re-hashed */
 	/*
 	 * Documents that are damaged, used by a point or not, or missing and
-	 * used; and listings that disagree with the store's count.
+	 * used; streams; and listings that disagree with the store's count.
 	 */
 	uint64_t n_damaged;
 	uint64_t n_ranges; /* times damage() was called */

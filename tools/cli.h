@@ -39,7 +39,8 @@ struct verb {
 	const char *operands; /* "MACHINE [DISK=]SOURCE..." */
 	/*
 	 * What completes each operand, the last one also those after it: of
-	 * file, machine, address, verb, shell. NULL: nothing does.
+	 * file, machine, address, clone, verb, shell, none. NULL: nothing
+	 * does.
 	 */
 	const char *complete;
 	unsigned min, max;   /* number of operands */

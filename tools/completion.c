@@ -74,10 +74,11 @@ static const char bash_head[] =
 	"\tCOMPREPLY=(\"${COMPREPLY[@]#\"$cut\"}\")\n"
 	"}\n"
 	"\n"
+	"# VERB TYPE FIELD, of what it lists\n"
 	"_hivefs_ask() {\n"
-	"\thivefs points --json \"${repo[@]}\" 2>/dev/null |\n"
-	"\t\tsed -n 's/^{\"type\":\"point\".*\"'\"$1\"'\":\"\\([^\"]*\\)\".*/"
-	"\\1/p' |\n"
+	"\thivefs $1 --json \"${repo[@]}\" 2>/dev/null |\n"
+	"\t\tsed -n 's/^{\"type\":\"'\"$2\"'\".*\"'\"$3\"'\":\"\\([^\"]*\\)"
+	"\".*/\\1/p' |\n"
 	"\t\tsort -u\n"
 	"}\n"
 	"\n"
@@ -105,8 +106,9 @@ static const char bash_tail[] =
 	"\t\twords=$options\n"
 	"\telif [ -z \"$words\" ]; then\n"
 	"\t\tcase $kind in\n"
-	"\t\tmachine) words=$(_hivefs_ask machine) ;;\n"
-	"\t\taddress) words=$(_hivefs_ask address) ;;\n"
+	"\t\tmachine) words=$(_hivefs_ask points point machine) ;;\n"
+	"\t\taddress) words=$(_hivefs_ask points point address) ;;\n"
+	"\t\tclone) words=$(_hivefs_ask clones clone clone) ;;\n"
 	"\t\tshell) words='bash zsh fish' ;;\n"
 	"\t\tverb) words=$verbs ;;\n"
 	"\t\tfile)\n"
@@ -171,8 +173,9 @@ static const char *zsh_action(const char *kind)
 {
 	static const char *const actions[][2] = {
 		{ "file", "_files" },
-		{ "machine", " _hivefs_ask machine" },
-		{ "address", " _hivefs_ask address" },
+		{ "machine", " _hivefs_ask points point machine" },
+		{ "address", " _hivefs_ask points point address" },
+		{ "clone", " _hivefs_ask clones clone clone" },
 		{ "shell", "(bash zsh fish)" },
 		{ "verb", "_hivefs_verbs" },
 	};
@@ -233,9 +236,9 @@ void completion_zsh(FILE *to)
 	fputs("\t)\n\t_describe verb verbs\n}\n\n"
 	      "_hivefs_ask() {\n"
 	      "\tlocal -a found\n"
-	      "\tfound=(${(fu)\"$(hivefs points --json ${repo:+-r$repo} "
+	      "\tfound=(${(fu)\"$(hivefs $1 --json ${repo:+-r$repo} "
 	      "2>/dev/null |\n"
-	      "\t\tsed -n 's/^{\"type\":\"point\".*\"'$1'\":\"\\([^\"]*\\)\".*/"
+	      "\t\tsed -n 's/^{\"type\":\"'$2'\".*\"'$3'\":\"\\([^\"]*\\)\".*/"
 	      "\\1/p')\"})\n"
 	      "\tcompadd -a found\n}\n\n"
 	      "_hivefs() {\n"
@@ -292,7 +295,7 @@ static void fish_operand(FILE *to, const struct verb *v, unsigned i)
 	char kind[16];
 
 	operand_kind(v, i, kind);
-	if (!*kind)
+	if (!*kind || strcmp(kind, "none") == 0)
 		return;
 	fprintf(to, "complete -c hivefs -n '__fish_seen_subcommand_from %s' ",
 		v->name);
@@ -302,8 +305,10 @@ static void fish_operand(FILE *to, const struct verb *v, unsigned i)
 		fprintf(to, "-f -a 'bash zsh fish'\n");
 	else if (strcmp(kind, "verb") == 0)
 		fprintf(to, "-f -a '(__hivefs_verbs)'\n");
+	else if (strcmp(kind, "clone") == 0)
+		fprintf(to, "-f -a '(__hivefs_ask clones clone clone)'\n");
 	else
-		fprintf(to, "-f -a '(__hivefs_ask %s)'\n", kind);
+		fprintf(to, "-f -a '(__hivefs_ask points point %s)'\n", kind);
 }
 
 void completion_fish(FILE *to)
@@ -328,9 +333,10 @@ void completion_fish(FILE *to)
 	      "\t\t\tset repo $word\n"
 	      "\t\tend\n"
 	      "\tend\n"
-	      "\thivefs points --json $repo 2>/dev/null |\n"
-	      "\t\tstring match -rg '^\\{\"type\":\"point\".*\"'$argv[1]'\":\""
-	      "([^\"]*)\"' |\n"
+	      "\thivefs $argv[1] --json $repo 2>/dev/null |\n"
+	      "\t\tstring match -rg "
+	      "'^\\{\"type\":\"'$argv[2]'\".*\"'$argv[3]'\":\"([^\"]*)\"' "
+	      "|\n"
 	      "\t\tsort -u\n"
 	      "end\n\n",
 		to);

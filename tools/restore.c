@@ -28,27 +28,55 @@ struct segment {
 	enum blk_kind kind;
 };
 
+static uint64_t size_of(const struct restore *job)
+{
+	return job->disk ? job->disk->size : live_size(job->live);
+}
+
+static int extent_at(const struct restore *job, uint64_t off, uint64_t end,
+	struct blk_extent *ret)
+{
+	struct run run;
+	int r;
+
+	if (!job->disk)
+		return live_extent(job->live, off, end, ret);
+	r = disk_run(job->disk, off, end, &run);
+	if (r == 0)
+		*ret = (struct blk_extent){ .len = run.len, .kind = run.kind };
+	return r;
+}
+
+static int read_at(const struct restore *job, uint64_t off, uint64_t len,
+	struct pieces *ret)
+{
+	return job->disk ? disk_read(job->disk, off, (uint32_t)len, ret)
+			 : live_read(job->live, off, (uint32_t)len, ret);
+}
+
 /* What begins at OFF of the disk, within [off, end). */
-static int segment_at(
-	struct disk *d, uint64_t off, uint64_t end, struct segment *ret)
+static int segment_at(const struct restore *job, uint64_t off, uint64_t end,
+	struct segment *ret)
 {
 	uint64_t window_end =
 		MIN_OF(end, round_down(off, WINDOW_LEN) + WINDOW_LEN);
-	struct run run;
-	int r = disk_run(d, off, end, &run);
+	struct blk_extent e;
+	int r = extent_at(job, off, end, &e);
 
 	if (r < 0)
 		return r;
-	*ret = (struct segment){ .len = run.len, .kind = run.kind };
-	if (run.kind != BLK_DATA)
+	*ret = (struct segment){ .len = e.len, .kind = e.kind };
+	if (e.kind != BLK_DATA)
 		return 0;
+	/* of what was written to a clone more may follow than a window */
+	ret->len = MIN_OF(ret->len, window_end - off);
 	while (off + ret->len < window_end) {
-		r = disk_run(d, off + ret->len, window_end, &run);
+		r = extent_at(job, off + ret->len, window_end, &e);
 		if (r < 0)
 			return r;
-		if (run.kind != BLK_DATA)
+		if (e.kind != BLK_DATA)
 			break;
-		ret->len += run.len;
+		ret->len += e.len;
 	}
 	return 0;
 }
@@ -82,7 +110,7 @@ static int write_data(
 	struct writing *w, uint64_t off, uint64_t len, unsigned thread)
 {
 	struct pieces pieces = { 0 };
-	int r = disk_read(w->job->disk, off, (uint32_t)len, &pieces);
+	int r = read_at(w->job, off, len, &pieces);
 
 	if (r < 0)
 		return r;
@@ -135,16 +163,15 @@ static int note_lost(struct writing *w, uint64_t off, uint64_t len)
 static int write_unit(void *arg, uint64_t i, unsigned thread)
 {
 	struct writing *w = arg;
-	struct disk *d = w->job->disk;
 	uint64_t off = i * w->unit;
-	uint64_t end = MIN_OF(d->size, off + w->unit);
+	uint64_t end = MIN_OF(size_of(w->job), off + w->unit);
 	struct segment s;
 
 	for (; off < end; off += s.len) {
 		int r = atomic_load(w->job->cancel) ? -ECANCELED : 0;
 
 		if (r == 0)
-			r = segment_at(d, off, end, &s);
+			r = segment_at(w->job, off, end, &s);
 		if (r == 0 && s.kind == BLK_LOST)
 			r = note_lost(w, off, s.len);
 		if (r < 0)
@@ -181,7 +208,7 @@ static int make_buffers(struct writing *w)
 int restore_to_blk(
 	const struct restore *job, struct blk *to, bool fresh, bool compare)
 {
-	uint64_t size = job->disk->size;
+	uint64_t size = size_of(job);
 	struct writing w = {
 		.job = job,
 		.to = to,
@@ -233,6 +260,9 @@ static void fetch_ahead(struct stream *s, uint64_t off)
 {
 	uint64_t until = off + (uint64_t)WINDOW_LEN * 2 * s->job->n_threads;
 
+	/* what was written to a clone is in its stream, not in chunks */
+	if (!s->job->disk)
+		return;
 	if (s->asked < off)
 		s->asked = round_down(off, WINDOW_LEN);
 	for (; s->asked < MIN_OF(until, s->job->disk->size);
@@ -286,7 +316,7 @@ static int stream_data(struct stream *s, uint64_t off, uint64_t len)
 	int r;
 
 	fetch_ahead(s, off);
-	r = disk_read(s->job->disk, off, (uint32_t)len, &pieces);
+	r = read_at(s->job, off, len, &pieces);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < pieces.n && r == 0; i++)
@@ -298,14 +328,14 @@ static int stream_data(struct stream *s, uint64_t off, uint64_t len)
 static int stream(struct stream *s)
 {
 	const struct restore *job = s->job;
-	struct disk *d = job->disk;
+	uint64_t size = size_of(job);
 	struct segment seg;
 
-	for (uint64_t off = 0; off < d->size; off += seg.len) {
+	for (uint64_t off = 0; off < size; off += seg.len) {
 		int r = atomic_load(job->cancel) ? -ECANCELED : 0;
 
 		if (r == 0)
-			r = segment_at(d, off, d->size, &seg);
+			r = segment_at(job, off, size, &seg);
 		if (r == 0 && seg.kind == BLK_LOST)
 			r = lost_add(job->lost, job->name, off, seg.len);
 		if (r < 0)

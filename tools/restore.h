@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * restore - writes a disk of a point somewhere else, in parallel, or in order
- * where there is only one direction.
+ * restore - writes a disk of a point or clone somewhere else, in parallel, or
+ * in order where there is only one direction.
  *
  * What is read was compared with its digest on the way (repo/cache.h). Lost
  * ranges become zeroes and are listed.
@@ -15,11 +15,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "repo/disk.h"
+#include "repo/live.h"
 #include "tools/lost.h"
 
 struct restore {
-	struct disk *disk;
+	struct disk *disk; /* NULL: */
+	struct live *live;
 	const char *name;   /* of the disk, for the list of lost ranges */
 	unsigned n_threads; /* at least 1 */
 	const _Atomic bool *cancel;

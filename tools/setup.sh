@@ -25,7 +25,7 @@ demo=(qemu-system-x86 grub-pc-bin e2fsprogs fdisk)
 tests=(
 	libcmocka-dev python3 openssl nbdkit libnbd-bin jq strace
 	clang libclang-rt-14-dev llvm clang-tidy clang-format
-	cppcheck shellcheck
+	cppcheck shellcheck spin
 )
 
 build=yes

@@ -12,10 +12,9 @@
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
-#include "tools/json.h"
 #include "tools/lost.h"
+#include "tools/new_point.h"
 #include "tools/progress.h"
-#include "tools/table.h"
 #include "tools/verb.h"
 
 struct options {
@@ -174,92 +173,6 @@ static int ingest_all(struct backup *b, struct point *ret)
 	return r;
 }
 
-static struct disk_stats sum(const struct point *p, uint64_t *ret_size)
-{
-	struct disk_stats t = { 0 };
-
-	*ret_size = 0;
-	for (size_t i = 0; i < p->disks.n; i++) {
-		const struct disk_stats *s = &p->disks.v[i].stats;
-
-		*ret_size += p->disks.v[i].size;
-		t.read += s->read;
-		t.data += s->data;
-		t.fresh += s->fresh;
-		t.stored += s->stored;
-		t.changed += s->changed;
-		t.lost += s->lost;
-	}
-	return t;
-}
-
-static uint64_t deduplicated(const struct disk_stats *s)
-{
-	return s->data > s->fresh ? s->data - s->fresh : 0;
-}
-
-static uint64_t rate(const struct backup *b, uint64_t bytes)
-{
-	return b->seconds > 0 ? (uint64_t)((double)bytes / b->seconds) : 0;
-}
-
-static void print_json(const struct backup *b, const struct point *p)
-{
-	uint64_t size;
-	struct disk_stats t = sum(p, &size);
-	json_t *o = json_point(b->repo, p);
-
-	json_object_set_new(o, "type", json_string("summary"));
-	json_object_set_new(o, "verb", json_string("backup"));
-	json_object_set_new(o, "dry_run", json_boolean(b->options->dry_run));
-	json_object_set_new(o, "size", json_bytes(size));
-	json_object_set_new(o, "read", json_bytes(t.read));
-	json_object_set_new(o, "new", json_bytes(t.fresh));
-	json_object_set_new(o, "stored", json_bytes(t.stored));
-	json_object_set_new(o, "deduplicated", json_bytes(deduplicated(&t)));
-	json_object_set_new(o, "changed", json_bytes(t.changed));
-	json_object_set_new(o, "lost", json_bytes(t.lost));
-	json_object_set_new(o, "seconds", json_real(b->seconds));
-	json_object_set_new(o, "rate", json_bytes(rate(b, t.read)));
-	json_line(stdout, o);
-}
-
-static void add_row(struct table *t, const char *name, uint64_t size,
-	const struct disk_stats *s)
-{
-	table_add(t, "%s", name);
-	table_add_size(t, size);
-	table_add_size(t, s->read);
-	table_add_size(t, s->fresh);
-	table_add_size(t, s->stored);
-	table_add_size(t, deduplicated(s));
-	table_add_size(t, s->changed);
-}
-
-static void print_text(const struct backup *b, const struct point *p)
-{
-	static const char *const heads[] = { "DISK", ">SIZE", ">READ", ">NEW",
-		">STORED", ">DEDUPLICATED", ">CHANGED", NULL };
-	scoped(freep) char *address = cli_address(b->repo, p);
-	struct table t = { .heads = heads };
-	char alias[ALIAS_LEN + 1], r[16];
-	uint64_t size;
-	struct disk_stats all = sum(p, &size);
-
-	if (b->options->dry_run)
-		printf("%s: dry run, nothing was stored\n", p->machine);
-	else
-		printf("%s: new point, alias %s\n", address,
-			point_alias(&p->id, alias));
-	for (size_t i = 0; i < p->disks.n; i++)
-		add_row(&t, p->disks.v[i].name, p->disks.v[i].size,
-			&p->disks.v[i].stats);
-	if (p->disks.n > 1)
-		add_row(&t, "all", size, &all);
-	table_print(&t, 2);
-	printf("  %.1f s, %s/s\n", b->seconds, size_text(rate(b, all.read), r));
-}
-
 /* The warnings, and the exit code they make. */
 static int judge(const struct backup *b, const struct point *p)
 {
@@ -307,10 +220,10 @@ static int backup(struct backup *b)
 	if (r < 0)
 		return r;
 	r = judge(b, &p);
-	if (b->cli->json)
-		print_json(b, &p);
-	else if (!b->cli->quiet)
-		print_text(b, &p);
+	new_point_print(b->cli, &(struct new_point){ .repo = b->repo,
+					.point = &p,
+					.seconds = b->seconds,
+					.dry_run = b->options->dry_run });
 	point_fini(&p);
 	return r;
 }

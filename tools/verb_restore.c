@@ -15,6 +15,7 @@
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
+#include "tools/clone_arg.h"
 #include "tools/json.h"
 #include "tools/lost.h"
 #include "tools/progress.h"
@@ -56,6 +57,8 @@ struct job {
 	struct repo *repo;
 	const struct options *options;
 	struct address address;
+	struct clone clone; /* if it has a name, what is restored; its disks
+			     * are those of address.point */
 	struct one *v;
 	size_t n;
 	const char *new_directory; /* to be made, or NULL */
@@ -67,6 +70,84 @@ struct job {
 	struct lost_ranges lost;
 	double seconds;
 };
+
+/* The disks of a clone, for all that wants to know how many and how large. */
+static int take_disks(struct job *j)
+{
+	struct point *p = &j->address.point;
+
+	p->machine = strdup(j->clone.machine);
+	if (!p->machine)
+		return fail(ENOMEM, "%s: %m", j->clone.name);
+	for (size_t i = 0; i < j->clone.disks.n; i++) {
+		const struct clone_disk *from = &j->clone.disks.v[i];
+		struct point_disk d = { .name = strdup(from->name),
+			.size = from->size,
+			.sector_size = from->sector_size,
+			.root = from->root,
+			.stats.data = from->data };
+
+		if (!d.name || vec_add(&p->disks, d) < 0) {
+			free(d.name);
+			return fail(ENOMEM, "%s: %m", j->clone.name);
+		}
+	}
+	return 0;
+}
+
+/* CLONE or CLONE/DISK; -ENOENT, quietly, if it is no clone. */
+static int resolve_clone(struct job *j, const char *text)
+{
+	scoped(freep) char *name = strndup(text, strcspn(text, "/"));
+	const char *slash = strchr(text, '/');
+	struct stream_owner owner;
+	struct uuid id;
+	int r;
+
+	if (!name)
+		return fail(ENOMEM, "%s: %m", text);
+	if (!name_ok(name))
+		return -ENOENT;
+	id = clone_named_id(name);
+	r = clone_get(j->repo, &id, &j->clone);
+	if (r < 0)
+		return r;
+	r = clone_arg_wait(j->repo, &j->clone, &owner);
+	if (r == 0)
+		return clone_arg_busy(name, &owner);
+	/* it may have been folded meanwhile */
+	clone_fini(&j->clone);
+	if (r == -ENOENT)
+		r = clone_get(j->repo, &id, &j->clone);
+	if (r == 0)
+		r = take_disks(j);
+	if (r == 0 && slash) {
+		j->address.disk = point_disk(&j->address.point, slash + 1);
+		if (!j->address.disk)
+			r = fail(
+				EINVAL, "%s: the clone has no such disk", text);
+	}
+	return r;
+}
+
+static int resolve(struct job *j)
+{
+	const char *text = j->cli->operands[0];
+	int r = resolve_clone(j, text);
+
+	return r == -ENOENT ? address_resolve(j->repo, text, &j->address) : r;
+}
+
+/* What is restored; owned. */
+static char *text_of(const struct job *j)
+{
+	char *text = j->clone.name ? strdup(j->clone.name)
+				   : cli_address(j->repo, &j->address.point);
+
+	if (!text)
+		cli_no_memory();
+	return text;
+}
 
 static bool to_stdout(const struct job *j)
 {
@@ -152,10 +233,10 @@ static int check_all(struct job *j)
 	return r;
 }
 
-static int restore_disk(struct job *j, struct one *one)
+static int restore_disk(struct job *j, struct one *one, const char *text)
 {
-	scoped(freep) char *address = cli_address(j->repo, &j->address.point);
 	scoped(disk_closep) struct disk *disk = NULL;
+	scoped(live_closep) struct live *live = NULL;
 	const struct point_disk *d = one->disk;
 	struct restore restore = {
 		.name = d->name,
@@ -167,11 +248,17 @@ static int restore_disk(struct job *j, struct one *one)
 	};
 	int r;
 
-	r = disk_open(
-		j->cache, address, &d->root, d->size, d->sector_size, &disk);
+	if (j->clone.name)
+		r = live_open(j->cache, text,
+			&j->clone.disks.v[d - j->address.point.disks.v], NULL,
+			&live);
+	else
+		r = disk_open(j->cache, text, &d->root, d->size, d->sector_size,
+			&disk);
 	if (r < 0)
 		return r;
 	restore.disk = disk;
+	restore.live = live;
 	if (to_stdout(j))
 		return restore_to_fd(
 			&restore, STDOUT_FILENO, "standard output");
@@ -194,12 +281,16 @@ static int finish_stdout(void)
 
 static int restore_all(struct job *j)
 {
+	scoped(freep) char *text = text_of(j);
 	double begun = clock_seconds();
 	int r = 0;
 
 	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
 	for (size_t i = 0; i < j->n && r == 0; i++)
-		r = restore_disk(j, &j->v[i]);
+		r = restore_disk(j, &j->v[i], text);
+	if (r == -ESTALE)
+		r = fail(
+			EBUSY, "%s: was written to and folded meanwhile", text);
 	for (size_t i = 0; i < j->n && r == 0; i++)
 		r = to_stdout(j) ? finish_stdout()
 				 : target_finish(&j->v[i].target);
@@ -250,7 +341,7 @@ static void print_text(const struct job *j, const char *address)
 /* Everything is where it belongs: say so, and what could not be given. */
 static int report(const struct job *j)
 {
-	scoped(freep) char *address = cli_address(j->repo, &j->address.point);
+	scoped(freep) char *address = text_of(j);
 
 	lost_print(&j->lost, j->cli->json && !to_stdout(j) ? stdout : stderr,
 		j->cli->json);
@@ -296,6 +387,8 @@ static void job_fini(struct job *j)
 	vec_fini(&j->lost);
 	if (j->cache)
 		cache_free(j->cache);
+	clone_fini(&j->clone);
+	address_fini(&j->address);
 }
 
 /* The path of an embedded repository, from its URL; borrowed. */
@@ -312,29 +405,29 @@ static int run(struct cli *c)
 	struct job j = { .cli = c, .options = c->options };
 	int r = cli_open(c, STORE_READ_ONLY, &repo);
 
-	if (r == 0)
-		r = address_resolve(repo, c->operands[0], &j.address);
 	if (r < 0)
 		return r;
 	j.repo = repo;
 	j.repository = path_of(repo->url);
 	j.n_threads = j.options->threads ? j.options->threads : cpu_count();
-	r = restore(&j);
+	r = resolve(&j);
+	if (r == 0)
+		r = restore(&j);
 	job_fini(&j);
-	address_fini(&j.address);
 	return r;
 }
 
 const struct verb verb_restore = {
 	.name = "restore",
-	.operands = "ADDRESS TARGET",
+	.operands = "ADDRESS|CLONE[/DISK] TARGET",
 	.complete = "address file",
 	.min = 2,
 	.max = 2,
 	.summary = "Write a recovery point to a file, a device or a directory",
 	.text = "TARGET is a file, a block device, a directory (each disk "
 		"becomes DISK.img in it),\nor - for standard output. A file "
-		"is called TARGET.partial until it is complete.",
+		"is called TARGET.partial until it is complete.\nA clone is "
+		"restored as it is now; nothing may have it open.",
 	.options = options,
 	.options_size = sizeof(struct options),
 	.run = run,

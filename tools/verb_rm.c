@@ -96,6 +96,16 @@ static int check_last(struct removal *m)
 	return 0;
 }
 
+/* Before any of them goes. */
+static int check_kept(struct removal *m)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < m->v.n; i++)
+		r = point_removable(m->repo, &m->v.v[i].point.id);
+	return r == -ENOENT ? 0 : r;
+}
+
 static void print_one(const struct removal *m, const struct point *p)
 {
 	const struct cli *c = m->cli;
@@ -147,6 +157,8 @@ static int run(struct cli *c)
 	r = resolve_all(&m);
 	if (r == 0)
 		r = check_last(&m);
+	if (r == 0)
+		r = check_kept(&m);
 	if (r == 0)
 		r = remove_all(&m);
 	for (size_t i = 0; i < m.v.n; i++)

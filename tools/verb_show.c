@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "repo/address.h"
 #include "src/exit.h"
 #include "src/text.h"
+#include "tools/clone_arg.h"
 #include "tools/json.h"
 #include "tools/lost.h"
 #include "tools/table.h"
@@ -60,11 +62,60 @@ static void print_disks(const struct address *a)
 	table_print(&t, 0);
 }
 
-static void print_json(struct repo *r, const struct address *a)
+/* Of the point that is shown. */
+struct clones {
+	const struct point *point;
+	bool own;
+	struct vec(char *) names;
+};
+
+static int visit_clone(void *arg, const struct clone *c)
+{
+	struct clones *all = arg;
+	struct key base = point_key(&c->base);
+	struct key point = point_key(&all->point->id);
+	char *name;
+
+	if (memcmp(base.b, point.b, POINT_ID_LEN) != 0)
+		return 0;
+	if (!c->name) {
+		all->own = true;
+		return 0;
+	}
+	name = strdup(c->name);
+	if (!name || vec_add(&all->names, name) < 0)
+		cli_no_memory();
+	return 0;
+}
+
+static void print_clones(const struct clones *all)
+{
+	if (all->own)
+		printf("written to   yes, to a clone of its own\n");
+	for (size_t i = 0; i < all->names.n; i++)
+		printf("%s%s", i ? ", " : "clones       ", all->names.v[i]);
+	if (all->names.n)
+		putchar('\n');
+}
+
+static void clones_fini(struct clones *all)
+{
+	for (size_t i = 0; i < all->names.n; i++)
+		free(all->names.v[i]);
+	vec_fini(&all->names);
+}
+
+static void print_json(
+	struct repo *r, const struct address *a, const struct clones *clones)
 {
 	json_t *point = json_point(r, &a->point);
 	size_t n = a->disk ? 1 : a->point.disks.n;
+	json_t *names = json_array();
 
+	for (size_t i = 0; i < clones->names.n; i++)
+		json_array_append_new(names, json_string(clones->names.v[i]));
+	json_object_set_new(point, "own_clone", json_boolean(clones->own));
+	json_object_set_new(point, "clones", names);
 	if (a->disk)
 		json_object_set_new(point, "disks",
 			json_pack("[o]", json_point_disk(a->disk)));
@@ -75,11 +126,15 @@ static void print_json(struct repo *r, const struct address *a)
 
 static int show(struct cli *c, struct repo *repo, const struct address *a)
 {
+	struct clones clones = { .point = &a->point };
 	struct lost_ranges lost = { 0 };
-	int r = 0;
+	/* a clone that is damaged is not this point's affair */
+	int r = clone_list(repo, visit_clone, &clones);
 
-	if (!c->json) {
+	r = r == -EBADMSG ? 0 : r;
+	if (!c->json && r == 0) {
 		print_head(repo, &a->point);
+		print_clones(&clones);
 		print_disks(a);
 	}
 	for (size_t i = 0; i < a->point.disks.n && r == 0; i++)
@@ -88,7 +143,8 @@ static int show(struct cli *c, struct repo *repo, const struct address *a)
 	lost_print(&lost, stdout, c->json);
 	vec_fini(&lost);
 	if (r == 0 && c->json)
-		print_json(repo, a);
+		print_json(repo, a, &clones);
+	clones_fini(&clones);
 	return r;
 }
 

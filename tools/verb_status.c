@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "repo/clone.h"
 #include "repo/machine.h"
-#include "repo/point.h"
 #include "repo/repo.h"
 #include "src/text.h"
 #include "tools/json.h"
@@ -17,6 +17,7 @@ struct status {
 	struct store_count chunks, maps;
 	struct table table;
 	uint64_t n_machines, n_points, size, data;
+	uint64_t n_clones;
 	int damaged; /* -EBADMSG once a point was, which hides no other */
 };
 
@@ -82,6 +83,24 @@ static int visit_machine(void *arg, const char *name, const struct uuid *uuid)
 	return 0;
 }
 
+static int visit_clone(void *arg, const struct clone *c)
+{
+	(void)c;
+	((struct status *)arg)->n_clones++;
+	return 0;
+}
+
+static int list_clones(struct status *s)
+{
+	int r = clone_list(s->repo, visit_clone, s);
+
+	if (r == -EBADMSG) {
+		s->damaged = r;
+		r = 0;
+	}
+	return r;
+}
+
 /* How many times as much as is stored all the points hold. */
 static double ratio(const struct status *s)
 {
@@ -99,6 +118,7 @@ static void print_json(const struct status *s)
 
 	json_object_set_new(o, "machines", json_bytes(s->n_machines));
 	json_object_set_new(o, "points", json_bytes(s->n_points));
+	json_object_set_new(o, "clones", json_bytes(s->n_clones));
 	json_object_set_new(o, "size", json_bytes(s->size));
 	json_object_set_new(o, "data", json_bytes(s->data));
 	json_object_set_new(o, "chunks", json_bytes(s->chunks.n));
@@ -126,6 +146,7 @@ static void print_text(struct status *s)
 	printf("machines     %" PRIu64 "\n", s->n_machines);
 	printf("points       %" PRIu64 ": %s of disks, %s of data\n",
 		s->n_points, size_text(s->size, a), size_text(s->data, b));
+	printf("clones       %" PRIu64 "\n", s->n_clones);
 	printf("stored       %s in %" PRIu64 " chunks, %s in %" PRIu64
 	       " maps\n",
 		size_text(s->chunks.bytes, a), s->chunks.n,
@@ -157,6 +178,8 @@ static int run(struct cli *c)
 		r = store_count(repo->store, COLL_MAPS, &s.maps);
 	if (r == 0)
 		r = machine_list(repo, visit_machine, &s);
+	if (r == 0)
+		r = list_clones(&s);
 	if (r == 0 && !c->json)
 		print_text(&s);
 	table_print(&s.table, 0);

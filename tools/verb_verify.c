@@ -31,25 +31,34 @@ static const struct cli_option options[] = {
 static void print_damage(void *arg, const struct verify_damage *d)
 {
 	const struct cli *c = arg;
-	char hex[DIGEST_HEX], time[32];
+	const char *machine = d->point ? d->point->machine : d->clone->machine;
+	scoped(freep) char *clone = d->clone ? clone_text(d->clone) : NULL;
+	char hex[DIGEST_HEX] = "", time[32];
+	json_t *o;
 
-	digest_hex(d->digest, hex);
-	time_text(d->point->id.time, time);
+	if (d->digest)
+		digest_hex(d->digest, hex);
+	time_text(d->point ? d->point->id.time : d->clone->base.time, time);
 	progress_hide();
-	if (c->json)
-		json_line(stdout,
-			json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s, "
-				  "s:s}",
-				"type", "damage", "machine", d->point->machine,
-				"time", time, "disk", d->disk, "offset",
-				json_bytes(d->off), "length",
-				json_bytes(d->len), "what", d->what, "digest",
-				hex, "why", d->why));
-	else
-		printf("%s/%s@%s: offset %" PRIu64 ", length %" PRIu64
-		       ": %s %.12s %s\n",
-			d->point->machine, d->disk, time, d->off, d->len,
-			d->what, hex, d->why);
+	if (c->json) {
+		o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:s, s:s}",
+			"type", "damage", "machine", machine, "time", time,
+			"disk", d->disk, "offset", json_bytes(d->off), "length",
+			json_bytes(d->len), "what", d->what, "why", d->why);
+		if (d->digest)
+			json_object_set_new(o, "digest", json_string(hex));
+		if (clone)
+			json_object_set_new(o, "clone", json_string(clone));
+		json_line(stdout, o);
+	} else {
+		if (clone)
+			printf("clone %s: disk %s: ", clone, d->disk);
+		else
+			printf("%s/%s@%s: ", machine, d->disk, time);
+		printf("offset %" PRIu64 ", length %" PRIu64 ": %s %.12s%s%s\n",
+			d->off, d->len, d->what, hex, d->digest ? " " : "",
+			d->why);
+	}
 	progress_unhide();
 }
 
@@ -60,10 +69,11 @@ static void print_json(
 
 	json_line(stdout,
 		json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			  "s:f}",
+			  "s:o, s:f}",
 			"type", "summary", "verb", "verify", "metadata_only",
 			(int)o->metadata, "points", json_bytes(res->n_points),
-			"disks", json_bytes(res->n_disks), "maps",
+			"clones", json_bytes(res->n_clones), "disks",
+			json_bytes(res->n_disks), "maps",
 			json_bytes(res->n_maps), "chunks",
 			json_bytes(res->n_chunks), "bytes",
 			json_bytes(res->bytes), "damaged",
@@ -76,9 +86,9 @@ static void print_text(const struct verify_result *res, double seconds)
 	char bytes[16];
 
 	printf("%" PRIu64 " points, %" PRIu64 " disks, %" PRIu64
-	       " maps, %" PRIu64 " chunks (%s) in %.1f s: ",
-		res->n_points, res->n_disks, res->n_maps, res->n_chunks,
-		size_text(res->bytes, bytes), seconds);
+	       " clones, %" PRIu64 " maps, %" PRIu64 " chunks (%s) in %.1f s: ",
+		res->n_points, res->n_disks, res->n_clones, res->n_maps,
+		res->n_chunks, size_text(res->bytes, bytes), seconds);
 	if (res->n_damaged)
 		printf("%" PRIu64 " damaged or missing, %" PRIu64
 		       " ranges of disks affected\n",

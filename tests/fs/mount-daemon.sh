@@ -81,7 +81,7 @@ done
 # as mount(8) does it for a line of fstab, whose PATH is the system's own
 if command -v mount.fuse3 >/dev/null && [ "$(id -u)" = 0 ]; then
 	PATH=$(dirname "$HIVEFS"):$PATH
-	fstab=rw,nosuid,nodev,noauto,nofail,_netdev,x-systemd.automount,cache=64M
+	fstab=ro,nosuid,nodev,noauto,nofail,_netdev,x-systemd.automount,cache=64M
 	mounted mount.fuse3 "$HIVEFS_REPO" "$m" -t fuse.hivefs -o $fstab
 	grep -q " $m fuse.hivefs ro,nosuid,nodev" /proc/self/mounts ||
 		fail "its options: $(grep "$m" /proc/self/mounts)"

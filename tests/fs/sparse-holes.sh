@@ -20,7 +20,7 @@ truncate -s 7M "$scratch/zero.img"
 "$HIVEFS" backup web a="$scratch/a.img" huge="$scratch/huge.img" \
 	zero="$scratch/zero.img"
 
-mount_repo
+mount_repo -o ro
 view=$mnt/web/latest
 map() {
 	qemu-img map --output=json -f raw "$1" | jq -c '.[] | [.start, .length, .data]'

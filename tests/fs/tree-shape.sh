@@ -17,13 +17,17 @@ random_image "$scratch/b.img" 1M 2
 sleep 1
 "$HIVEFS" backup web "$scratch/a.img" data="$scratch/b.img"
 
-mount_repo -o uid=1234,gid=5678,umask=0027
-(cd "$mnt" && find . -mindepth 1 -printf '%P %y %m %n %U:%G\n') |
-	sed 's/20[0-9-]*T[0-9]\{6\}Z/POINT/' | sort -u >"$scratch/found"
-diff - "$scratch/found" <<'END' || fail "another tree"
+tree() {
+	(cd "$mnt" && find . -mindepth 1 -printf '%P %y %m %n %U:%G\n') |
+		sed 's/20[0-9-]*T[0-9]\{6\}Z/POINT/' | sort -u
+}
+mount_repo -o ro,uid=1234,gid=5678,umask=0027
+tree >"$scratch/found"
+diff - "$scratch/found" <<'END' || fail "another tree with -o ro"
 .hivefs d 550 2 1234:5678
 .hivefs/metrics f 440 1 1234:5678
 .hivefs/status.json f 440 1 1234:5678
+clones d 550 2 1234:5678
 db.example-1 d 550 2 1234:5678
 db.example-1/POINT d 550 2 1234:5678
 db.example-1/POINT/disk0.img f 440 2 1234:5678
@@ -41,14 +45,21 @@ web/POINT/ro/data.img f 440 2 1234:5678
 web/POINT/ro/disk0.img f 440 2 1234:5678
 web/latest l 777 1 1234:5678
 END
+[ "$mnt/web/latest/disk0.img" -ef "$mnt/web/latest/ro/disk0.img" ] ||
+	fail "ro/ has another file"
+unmount_repo
+
+# what may be written to is another file than the one in ro/
+mount_repo -o uid=1234,gid=5678,umask=0027
+sed -e 's/\(POINT\) d 550/\1 d 750/' -e 's/img f 440 2/img f 440 1/' \
+	-e '/ro\//!s/img f 440/img f 640/' "$scratch/found" | diff - <(tree) ||
+	fail "another tree"
 
 points=("$mnt"/web/2*)
 [ ${#points[@]} = 2 ] || fail "not two points: ${points[*]}"
 new=$(basename "${points[1]}")
 [ "$(readlink "$mnt/web/latest")" = "$new" ] || fail "latest is not $new"
 [ "$(stat -c %s "$mnt/web/latest")" = ${#new} ] || fail "length of the link"
-[ "${points[1]}/disk0.img" -ef "${points[1]}/ro/disk0.img" ] ||
-	fail "ro/ has another file"
 
 # times are those of the point
 colons=${new:0:13}:${new:13:2}:${new:15}
@@ -59,7 +70,8 @@ done
 [ "$(stat -c %Y "$mnt/web")" = "$(date -d "$colons" +%s)" ] ||
 	fail "time of the machine"
 
-for name in nobody latest clones web/2020-01-01T000000Z "web/$colons" \
+for name in nobody latest clones/x web/2020-01-01T000000Z "web/$colons" \
+	"web/$new/clone.json" \
 	"web/$new-" "web/$new-00000000" "web/$new/disk1.img" \
 	"web/$new/disk0.vmdkx" "web/$new/disk0" "web/$new/files" \
 	"web/$new/ro/point.json" "web/$new/ro/ro" .hivefs/x; do

@@ -68,6 +68,7 @@ class Job:
         self.walk = walk
         self.rng = rng
         self.alone = alone
+        self.reads = ()  # points that must not go meanwhile
 
     def changes(self):
         return False
@@ -104,6 +105,9 @@ class Backup(Job):
                       self.saved)
         self.machine.points.append(point)
         check_disks(point, summary)
+        if self.alone and self.machine.in_order()[-1] is not point:
+            raise Failure(f"{run}: {point} is not the latest of "
+                          f"{[str(p) for p in self.machine.in_order()]}")
         data = sum(min(PAGE, c.size - i * PAGE)
                    for c in self.saved.values() for i in c.pages)
         if sum(d["data"] for d in summary["disks"]) != data:
@@ -160,6 +164,7 @@ class Restore(Job):
     def __init__(self, walk, rng, alone=True):
         super().__init__(walk, rng, alone)
         self.point = walk.some_points(1)[0]
+        self.reads = (self.point,)
         self.disk = None
         self.target = walk.path("restored")
         self.options = []
@@ -269,6 +274,7 @@ class Diff(Job):
         disk_a = rng.choice(list(a.disks))
         disk_b = disk_a if disk_a in b.disks and rng.random() < 0.9 \
             else rng.choice(list(b.disks))
+        self.reads = (a, b)
         self.a, self.b = a.disks[disk_a], b.disks[disk_b]
         self.args = ["diff", "--json", a.address(rng, disk_a, alone),
                      b.address(rng, disk_b, alone)]
@@ -305,6 +311,7 @@ class Show(Job):
     def __init__(self, walk, rng, alone=True):
         super().__init__(walk, rng, alone)
         self.point = walk.some_points(1)[0]
+        self.reads = (self.point,)
         self.args = ["show", "--json", self.point.address(rng, None, alone)]
 
     def ended(self, run):

@@ -58,6 +58,10 @@ class Mount:
         with open(self.log, errors="replace") as f:
             return f.read()
 
+    def died(self):
+        """By itself, that is."""
+        return self.process and self.process.poll() is not None
+
     def close_files(self):
         for fd in self.open_files.values():
             os.close(fd)
@@ -174,13 +178,16 @@ class Mount:
             if direct:
                 off = off // 512 * 512
                 length = (length + 511) // 512 * 512
-                got = read_direct(fd, off, length)
-            else:
-                got = read_fully(fd, off, length)
+            what = (f"mount: {point}/{disk}: read of {length} at {off}"
+                    f"{' (direct)' if direct else ''}")
+            try:
+                got = read_direct(fd, off, length) if direct else \
+                    read_fully(fd, off, length)
+            except OSError as e:
+                raise OSError(e.errno, f"{what}: {e.strerror}") from e
             found = difference(got, want.read(off, length), off)
             if found:
-                raise Failure(f"mount: {point}/{disk}: read of {length} at "
-                              f"{off}{' (direct)' if direct else ''}: {found}")
+                raise Failure(f"{what}: {found}")
 
     def extents(self, point, disk):
         """No page with data is in what SEEK_HOLE calls a hole."""

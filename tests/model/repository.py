@@ -289,6 +289,13 @@ class Walk:
         self.do([Backup(self, self.rng, False, machine),
                  Backup(self, self.rng, False, other)])
 
+    def crowd(self):
+        """More backups at once than there are processors."""
+        for machine in self.machines:
+            self.change(machine)
+        self.do([Backup(self, self.rng, False)
+                 for _ in range(self.rng.randrange(3, 7))])
+
     def together(self):
         """Two or three of any kind at once."""
         kinds = [Backup, Backup, Verify, Restore, Diff, Listing, Status,
@@ -301,9 +308,8 @@ class Walk:
 
     def remove_beside(self, jobs):
         job = Remove(self, self.rng, False)
-        if any(p.alias in " ".join(j.args) for j in jobs for p in job.points):
-            return []  # what another reads
-        return [job]
+        read = {p for j in jobs for p in j.reads}
+        return [] if read & set(job.points) else [job]
 
     def remove(self):
         if len(self.points()) > 2:
@@ -366,7 +372,7 @@ class Walk:
         self.counts["mount listings"] += 1
 
     def mount_differs(self):
-        got = set(os.listdir(self.mount.path)) - {".hivefs"}
+        got = set(os.listdir(self.mount.path)) - {".hivefs", "clones"}
         least = {m.name for m in self.machines if m.points}
         most = {m.name for m in self.machines if m.seen}
         if not least <= got <= most:
@@ -476,13 +482,16 @@ class Walk:
             shutil.rmtree(self.repo)
         self.reset()
         self.note("init")
+        done = 0
         while self.rng.random() < 0.5:
             run, = self.program.together(
                 [["init"]],
                 [self.rng.random() * 1.2 * self.program.typical["init"]])
             if not run.killed:
-                run.expect(0)
+                run.expect(done)
                 break
+            # the kill may have come when all was done
+            done = int(os.path.exists(os.path.join(self.repo, "hivefs")))
             self.counts["killed"] += 1
             self.counts["killed init"] += 1
         if self.program.start("status").wait() != 0:
@@ -505,8 +514,8 @@ class Walk:
         self.everything()
 
     STEPS = (
-        (24, "backup"), (10, "two_backups"), (16, "together"), (9, "remove"),
-        (3, Verify), (14, Restore), (9, Diff), (3, Show), (2, Status),
+        (24, "backup"), (10, "two_backups"), (2, "crowd"), (16, "together"),
+        (9, "remove"), (3, Verify), (14, Restore), (9, Diff), (3, Show), (2, Status),
         (1, DryRun), (12, "read_mount"), (4, "list_mount"), (2, "remount"),
         (2, "kill_mount"), (1.5, "repair"),
     )
@@ -573,15 +582,17 @@ def stop(number, _frame):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("hivefs")
-    parser.add_argument("--steps", type=int,
-                        default=int(os.environ.get("MODEL_STEPS", "1500")))
-    parser.add_argument("--seed", type=int,
-                        default=int(os.environ.get("MODEL_SEED",
-                                                   time.time_ns() % 10**9)))
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
     parser.add_argument("--dir", help="work in here, not in memory")
     parser.add_argument("--keep", action="store_true",
                         help="leave everything there at the end")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    # for whom meson gives the arguments
+    environment = os.environ
+    arguments.steps = int(environment.get("MODEL_STEPS", arguments.steps))
+    arguments.seed = int(environment.get("MODEL_SEED", arguments.seed))
+    return arguments
 
 
 def main():
@@ -604,8 +615,13 @@ def main():
               f"again: {sys.argv[0]} {arguments.hivefs} --seed "
               f"{arguments.seed} --steps {walk.step}\n"
               f"left: {work} (steps.log, output/, expected/, repo/)")
+        if walk.mount and walk.mount.died():
+            print(f"the mount is dead: {walk.mount.said()}")
         if not isinstance(failure, Failure):
             raise
+    except (KeyboardInterrupt, SystemExit):
+        print(f"stopped at step {walk.step}; left: {work}")
+        raise
     finally:
         walk.clean_up()
         if failed:

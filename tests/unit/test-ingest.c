@@ -35,7 +35,8 @@ struct mem {
 	uint64_t len;
 	uint64_t bad; /* offset of a page that cannot be read, or UINT64_MAX */
 	bool gone, touched;
-	int reads_left; /* then `meanwhile` is called, once; < 0: never */
+	_Atomic int
+		reads_left; /* then `meanwhile` is called, once; < 0: never */
 	void (*meanwhile)(void);
 };
 
@@ -43,10 +44,8 @@ static int mem_pread(struct blk *b, void *buf, size_t len, uint64_t off)
 {
 	struct mem *m = (struct mem *)b;
 
-	if (m->reads_left == 0)
+	if (m->reads_left >= 0 && m->reads_left-- == 0)
 		m->meanwhile();
-	if (m->reads_left >= 0)
-		m->reads_left--;
 	if (m->gone || (m->bad < off + len && off < m->bad + PAGE_LEN))
 		return -EIO;
 	memcpy(buf, m->bytes + off, len);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "src/bytes.h"
@@ -134,9 +135,11 @@ int main(int argc, char **argv)
 			"[CLONE_FD]]");
 	fs.size = number(argv[2]) << 20;
 	threads = argc > 3 ? (unsigned)number(argv[3]) : 16;
-	fs.data = malloc(PERIOD + (1 << 20));
+	/* in large pages, which are copied from faster */
+	fs.data = aligned_alloc(2 << 20, PERIOD + (2 << 20));
 	if (!fs.data || !config)
 		err(1, "memory");
+	(void)madvise(fs.data, PERIOD + (2 << 20), MADV_HUGEPAGE);
 	for (size_t i = 0; i < PERIOD + (1 << 20); i += 8)
 		put_le64(fs.data + i, (i + 1) * UINT64_C(0x9e3779b97f4a7c15));
 	if (fuse_opt_add_arg(&args, "fuse-null") < 0 ||

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "fs/ops_write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+
+#include "fs/handle.h"
+#include "fs/request.h"
+#include "src/bytes.h"
+
+/* A clone that was taken from us is over for its guest. */
+static int write_error(int r)
+{
+	return r == -ESTALE || r == -ENOENT ? -EIO : r;
+}
+
+static struct view *writable(const struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	return h->view && h->view->writes ? h->view : NULL;
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+	off_t off, struct fuse_file_info *fi)
+{
+	struct view *v = writable(fi);
+	int r;
+
+	(void)ino;
+	if (!v || is_misaligned(fi, off, size)) {
+		fuse_reply_err(req, v ? EINVAL : EBADF);
+		return;
+	}
+	r = view_write(v, (uint64_t)off, size, (const uint8_t *)buf);
+	/* the flags are those of this very write: RWF_DSYNC is among them, and
+	 * with direct I/O no fsync follows */
+	if (r == 0 && (fi->flags & (O_DSYNC | O_SYNC)))
+		r = view_sync(v);
+	if (r < 0)
+		reply_status(req, write_error(r));
+	else
+		fuse_reply_write(req, size);
+}
+
+/* close(2) waits for it. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct view *v = writable(fi);
+
+	(void)ino;
+	reply_status(req, v ? write_error(view_sync(v)) : 0);
+}
+
+/* Also of a handle for reading: what others wrote lasts then. */
+void op_fsync(
+	fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	(void)ino;
+	(void)datasync;
+	reply_status(req, h->view ? write_error(view_sync(h->view)) : 0);
+}
+
+static int fallocate_view(struct view *v, int mode, uint64_t off, uint64_t len)
+{
+	uint64_t size = layout_size(&v->layout);
+	bool keeps_size = mode & FALLOC_FL_KEEP_SIZE;
+	int what = mode & ~FALLOC_FL_KEEP_SIZE;
+
+	if (off + len > size && !keeps_size)
+		return -EFBIG;
+	if (what == 0)
+		return 0; /* there is always space, or there is none */
+	if (what != FALLOC_FL_ZERO_RANGE &&
+		!(what == FALLOC_FL_PUNCH_HOLE && keeps_size))
+		return -EOPNOTSUPP;
+	off = MIN_OF(off, size);
+	return view_zero(v, off, MIN_OF(len, size - off));
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+	off_t len, struct fuse_file_info *fi)
+{
+	struct view *v = writable(fi);
+	int r;
+
+	(void)ino;
+	if (!v) {
+		fuse_reply_err(req, EBADF);
+		return;
+	}
+	r = fallocate_view(v, mode, (uint64_t)off, (uint64_t)len);
+	if (r == 0 && (fi->flags & (O_DSYNC | O_SYNC)))
+		r = view_sync(v);
+	reply_status(req, write_error(r));
+}
+
+/*
+ * Owners, permissions and times are those of the mount: libvirt sets them and
+ * must be told that it could, but nobody would find them after a remount.
+ */
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+	struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct node *n = node_of(fs, ino);
+	struct stat st;
+	int r = tree_stat(&fs->tree, n, &st);
+
+	(void)fi;
+	if (r == 0 && n->id.kind != NODE_CLONE_VIEW)
+		r = -EPERM;
+	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) &&
+		attr->st_size != st.st_size)
+		r = -EPERM;
+	if (r < 0)
+		reply_status(req, r);
+	else
+		fuse_reply_attr(req, &st, node_attr_timeout(n));
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
+	dev_t dev)
+{
+	(void)ino;
+	(void)name;
+	(void)mode;
+	(void)dev;
+	fuse_reply_err(req, EPERM);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode)
+{
+	op_mknod(req, ino, name, mode, 0);
+}
+
+void op_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	op_mknod(req, ino, name, 0, 0);
+}
+
+void op_symlink(
+	fuse_req_t req, const char *target, fuse_ino_t ino, const char *name)
+{
+	(void)target;
+	op_mknod(req, ino, name, 0, 0);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
+	fuse_ino_t new_ino, const char *new_name, unsigned flags)
+{
+	(void)new_ino;
+	(void)new_name;
+	op_mknod(req, ino, name, flags, 0);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_ino,
+	const char *new_name)
+{
+	(void)new_ino;
+	op_mknod(req, ino, new_name, 0, 0);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+	const char *value, size_t size, int flags)
+{
+	struct fs *fs = fs_of(req);
+
+	(void)value;
+	(void)size;
+	(void)flags;
+	reply_status(req, control_set(fs, node_of(fs, ino), name));
+}
+
+/* SIZE 0 asks how long it is. */
+static void reply_xattr(
+	fuse_req_t req, const char *value, size_t len, size_t size)
+{
+	if (size == 0)
+		fuse_reply_xattr(req, len);
+	else if (size < len)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, len);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct fs *fs = fs_of(req);
+	scoped(freep) char *value = NULL;
+	int r = control_get(fs, node_of(fs, ino), name, &value);
+
+	if (r < 0)
+		reply_status(req, r);
+	else
+		reply_xattr(req, value, strlen(value), size);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct fs *fs = fs_of(req);
+	scoped(freep) char *list = NULL;
+	size_t len;
+	int r = control_list(fs, node_of(fs, ino), &list, &len);
+
+	if (r < 0)
+		reply_status(req, r);
+	else
+		reply_xattr(req, list, len, size);
+}

@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Verify looks at what clones reach, too: a chunk that only a clone's map names,
+# and what is in a stream. It names the clone, and the clone can be dropped.
+
+. "$(dirname "$0")/common.sh"
+requires jq python3
+
+cd "$scratch"
+random_image a 4M
+"$HIVEFS" init -q
+"$HIVEFS" backup -q web a
+"$HIVEFS" clone -q web@latest folded
+"$HIVEFS" clone -q web@latest streamed
+mount_repo
+random_bytes 65536 2 | dd of="$mnt/clones/folded/disk0.img" bs=64K seek=3 \
+	conv=notrunc status=none
+random_bytes 300000 3 | dd of="$mnt/clones/streamed/disk0.img" bs=64K \
+	conv=notrunc status=none
+unmount_repo
+"$HIVEFS" commit -q folded
+"$HIVEFS" rm -q web@latest
+json_of "$HIVEFS" verify --json
+[ "$(summary '.clones == 2 and .points == 1 and .damaged == 0')" = true ] ||
+	fail "verify"
+
+# flip FOLDER SEED: one bit where these random bytes are stored
+flip() {
+	random_bytes 5000 "$2" | tail -c 64 >needle
+	python3 - "repo/$1" <<'END'
+import os, sys
+want = open('needle', 'rb').read()
+for folder, _, names in os.walk(sys.argv[1]):
+    for name in names:
+        path = os.path.join(folder, name)
+        at = open(path, 'rb').read().find(want)
+        if at >= 0:
+            with open(path, 'r+b') as f:
+                f.seek(at + 5)
+                f.write(bytes([want[5] ^ 0x10]))
+            sys.exit(0)
+sys.exit('not found')
+END
+}
+
+flip segments 2
+expect_exit 4 "$HIVEFS" verify
+expect_said '^clone folded: disk disk0: offset [0-9]+, length [0-9]+: chunk '
+expect_exit 4 "$HIVEFS" verify --json
+[ "$(jq -r 'select(.type == "damage") | "\(.clone) \(.disk) \(.what)
+	\(.offset <= 200000 and .offset + .length > 200000)"' "$scratch/stdout" |
+	tr -s '\n\t' ' ')" = "folded disk0 chunk true " ] || fail "damage"
+"$HIVEFS" discard -q folded
+
+flip streams 3
+expect_exit 4 "$HIVEFS" verify
+expect_said '^clone streamed: disk disk0: offset 0, length 4194304: stream dam'
+expect_exit 4 "$HIVEFS" clones
+expect_said '^streamed .* damaged  -$'
+refused 4 "streams/" "$HIVEFS" commit streamed
+expect_exit 0 "$HIVEFS" discard streamed
+"$HIVEFS" verify -q --metadata
+json_of "$HIVEFS" clones --json
+[ "$(summary .clones)" = 0 ] || fail "it is still there"
