@@ -83,7 +83,8 @@ int disk_read(struct disk *d, uint64_t off, uint32_t len, struct pieces *ret)
 		assert_int_equal(
 			vec_add(ret,
 				(struct piece){ .entry = data ? &some : NULL,
-					.data = file + PREFIX + off,
+					.data = data ? file + PREFIX + off
+						     : NULL,
 					.len = (uint32_t)run.len }),
 			0);
 	}
