@@ -151,12 +151,12 @@ static int parse(const char *text, struct wish *ret)
 					 text);
 	if (!copy_name(text, (size_t)(end - text), ret->machine) ||
 		!machine_name_ok(ret->machine))
-		return fail(EINVAL, "%s: %.*s is no machine's name", text,
+		return fail(EINVAL, "%s: '%.*s' is no machine's name", text,
 			(int)(end - text), text);
 	if (slash &&
 		(!copy_name(slash + 1, (size_t)(at - slash - 1), ret->disk) ||
 			!disk_name_ok(ret->disk)))
-		return fail(EINVAL, "%s: %.*s is no disk's name", text,
+		return fail(EINVAL, "%s: '%.*s' is no disk's name", text,
 			(int)(at - slash - 1), slash + 1);
 	if (!parse_when(at + 1, ret))
 		return fail(EINVAL,
@@ -223,9 +223,10 @@ static int not_found(const struct search *s)
 	time_text(s->oldest.time, oldest);
 	if (w->kind == WHEN_LATEST)
 		return fail(ENOENT,
-			"%s: there are only %" PRIu64
-			" points, the oldest of %s",
-			w->text, s->n, oldest);
+			"%s: there %s only %" PRIu64
+			" point%s, the oldest of %s",
+			w->text, s->n == 1 ? "is" : "are", s->n,
+			s->n == 1 ? "" : "s", oldest);
 	if (!w->machine[0])
 		return fail(ENOENT,
 			"%s: no point has this alias; of a machine say "
@@ -234,6 +235,49 @@ static int not_found(const struct search *s)
 	return fail(ENOENT,
 		"%s: no such point: the newest is of %s, the oldest of %s",
 		w->text, newest, oldest);
+}
+
+struct newer {
+	struct repo *repo;
+	const struct point_id *than;
+};
+
+/* 1: the newest points were all read, up to the one that was looked for. */
+static int check_newer(void *arg, const struct doc *d)
+{
+	const struct newer *n = arg;
+	struct key key = point_key(n->than);
+	struct point_id id;
+	struct point p;
+	int err;
+
+	if (d->key.len == key.len && memcmp(d->key.b, key.b, key.len) == 0)
+		return 1;
+	err = point_key_parse(&d->key, &id);
+	if (err == 0)
+		err = point_get(n->repo, &id, &p);
+	if (err == 0)
+		point_fini(&p);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Where a newer point is damaged, `latest` and what counts from it are not
+ * what they were: whoever asks for them must not get an older one instead. */
+static int check_latest(
+	struct repo *r, const struct wish *w, const struct point_id *found)
+{
+	struct key prefix = key_of(found->machine.b, sizeof(found->machine.b));
+	char when[32];
+	int err = store_scan(r->store, COLL_POINTS, &prefix,
+		SCAN_KEYS | SCAN_REVERSE, check_newer,
+		&(struct newer){ r, found });
+
+	if (err == -EBADMSG)
+		return fail(EBADMSG,
+			"%s: a newer point is damaged, so name the one of %s, "
+			"if it will do, by its time",
+			w->text, time_text(found->time, when));
+	return err < 0 ? err : 0;
 }
 
 static int find_point(struct repo *r, const struct wish *w,
@@ -250,6 +294,11 @@ static int find_point(struct repo *r, const struct wish *w,
 	if (s.n_found > 1)
 		return fail(EINVAL, "%s: may be any of %s", w->text,
 			s.candidates.text);
+	if (w->kind == WHEN_LATEST) {
+		err = check_latest(r, w, &s.found);
+		if (err < 0)
+			return err;
+	}
 	err = point_get(r, &s.found, ret);
 	if (err == -ENOENT)
 		return fail(ENOENT, "%s: was removed just now", w->text);

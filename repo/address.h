@@ -23,7 +23,8 @@ struct address {
 /*
  * Errors, logged: -EINVAL it is no address, -ENOENT there is no such machine,
  * disk or point (and which there are), -EINVAL a prefix that is not unique.
- * A damaged point hides no other: it is logged, and is not found.
+ * A damaged point hides no other: it is logged, and is not found. But it counts
+ * for `latest`: -EBADMSG where it may be the one that is meant.
  */
 int must_check address_resolve(
 	struct repo *r, const char *text, struct address *ret);

@@ -124,6 +124,13 @@ static int run_at(struct disk *d, uint64_t off, uint64_t end, struct span *span,
 
 static int failed(const struct disk *d, int err, uint64_t off, uint64_t len)
 {
+	if (err == -EBADMSG || err == -ENOENT) {
+		log_error("%s: bytes %" PRIu64 " to %" PRIu64 ": read: %s",
+			d->name, off, off + len,
+			err == -ENOENT ? "missing from the repository"
+				       : "damaged");
+		return err;
+	}
 	return fail(-err, "%s: bytes %" PRIu64 " to %" PRIu64 ": read: %m",
 		d->name, off, off + len);
 }

@@ -301,10 +301,18 @@ static int visit_key(void *arg, const struct doc *d)
 	struct point p;
 	int err = point_key_parse(&d->key, &id);
 
-	if (err == 0)
-		err = point_get(l->repo, &id, &p);
-	if (err == -EBADMSG)
+	if (err < 0) {
 		l->damage = err;
+		return 0;
+	}
+	err = point_get(l->repo, &id, &p);
+	if (err == -EBADMSG) {
+		char when[32], alias[ALIAS_LEN + 1];
+
+		log_error("point %s, alias %s: is damaged",
+			time_text(id.time, when), point_alias(&id, alias));
+		l->damage = err;
+	}
 	if (err == -ENOENT || err == -EBADMSG)
 		return 0;
 	if (err < 0)

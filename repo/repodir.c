@@ -141,6 +141,7 @@ static int marker_parse(const char *path, const char *text, struct seal *ret)
 		sum[VALUE_MAX];
 	const char *at = text + strlen(MARKER_FIRST), *sum_at;
 	unsigned long n;
+	char *end;
 
 	if (strncmp(text, MARKER_FIRST, strlen(MARKER_FIRST)) != 0)
 		return fail(ENOMEDIUM,
@@ -149,7 +150,9 @@ static int marker_parse(const char *path, const char *text, struct seal *ret)
 			path);
 	if (!marker_line(&at, "format", format))
 		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	n = strtoul(format, NULL, 10);
+	n = strtoul(format, &end, 10);
+	if (*end)
+		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
 	if (n != FORMAT)
 		return fail(EPROTONOSUPPORT,
 			"%s: is of format %lu, and this hivefs reads %d: it "

@@ -174,7 +174,7 @@ int image_format_check(
 		return fail(EINVAL,
 			"%s: not %s, though %s says so: say --format raw if "
 			"it is the bytes of a disk",
-			path, is, said ? "its format" : "its name");
+			path, is, said ? "--format" : "its name");
 	return fail(EINVAL, "%s: looks like %s, not %s: say --format %s", path,
 		formats[claim].name, is, formats[claim].name);
 }

@@ -26,6 +26,12 @@ char *time_text(int64_t seconds, char buf[32]);
 /* The same as a file name, without colons: "2026-11-20T084245Z". */
 char *time_name(int64_t seconds, char buf[32]);
 
+/* "1 point", "2 points": what follows the noun of N things. */
+static inline const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /*
  * Either of the two forms above, at the beginning of TEXT; ret_end is what
  * follows. -EINVAL quietly if it is none.

@@ -124,6 +124,21 @@ static const struct cli_option *in_table(const struct cli_option *table,
 	return NULL;
 }
 
+int cli_global_words(const char *word)
+{
+	const struct cli_option *o;
+	bool is_long = word[0] == '-' && word[1] == '-';
+	size_t len = is_long ? strcspn(word + 2, "=") : 0;
+
+	if (word[0] != '-' || !word[1])
+		return 0;
+	o = is_long ? in_table(cli_global_options, word + 2, len, 0)
+		    : in_table(cli_global_options, NULL, 0, word[1]);
+	if (!o)
+		return 0;
+	return o->type == CLI_FLAG || word[2 + len] ? 1 : 2;
+}
+
 struct found {
 	const struct cli_option *option; /* NULL: there is none */
 	char *base;

@@ -76,6 +76,9 @@ extern const struct cli_option cli_global_options[];
 int must_check cli_parse(struct cli *ret, int argc, char **argv);
 void cli_fini(struct cli *c);
 
+/* How many words the option WORD of every verb takes; 0: it is none. */
+int cli_global_words(const char *word);
+
 /* Logs "MESSAGE; see hivefs VERB --help" and returns EXIT_USAGE. */
 int cli_usage(const struct cli *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

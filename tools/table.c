@@ -3,6 +3,7 @@
 #include "tools/table.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,10 @@ void table_add(struct table *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
+	/* names of sources may hold what moves the cursor */
+	for (char *p = text; n > 0 && *p; p++)
+		if (iscntrl((unsigned char)*p))
+			*p = '?';
 	if (n < 0 || vec_add(&t->cells, text) < 0)
 		cli_no_memory();
 }

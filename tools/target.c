@@ -199,8 +199,12 @@ int target_check(const char *name, uint64_t size,
 	bool there = stat(name, &st) == 0;
 
 	*ret = (struct target){ .fd = -1 };
+	if (!*name)
+		return fail(EINVAL, "target: its name is empty");
 	if (!there && errno != ENOENT)
 		return fail(errno, "%s: %m", name);
+	if (!there && lstat(name, &st) == 0)
+		return fail(EINVAL, "%s: is a link to nothing", name);
 	/* a link stays one: what it leads to is replaced */
 	ret->name = there ? realpath(name, NULL) : strdup(name);
 	if (!ret->name)
@@ -270,6 +274,8 @@ int target_directory(const char *name, const char *repository)
 	scoped(freep) char *dir = NULL;
 	int r;
 
+	if (!*name)
+		return fail(EINVAL, "target: its name is empty");
 	if (!path)
 		return fail(ENOMEM, "%s: %m", name);
 	/* "new/" lies in the directory that "new" lies in */

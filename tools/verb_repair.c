@@ -44,14 +44,16 @@ static int run(struct cli *c)
 				json_bytes(res.damaged), "damaged_bytes",
 				json_bytes(res.damaged_bytes)));
 	else if (!c->quiet)
-		printf("%s: index built from %" PRIu64 " segments, %" PRIu64
-		       " documents\n",
-			url, res.segments, res.documents);
+		printf("%s: index built from %" PRIu64 " segment%s, %" PRIu64
+		       " document%s\n",
+			url, res.segments, plural(res.segments), res.documents,
+			plural(res.documents));
 	if (res.damaged == 0)
 		return EXIT_OK;
-	log_error("%s: %" PRIu64 " records (%s) are damaged; hivefs verify "
-		  "says what they belong to",
-		url, res.damaged, size_text(res.damaged_bytes, bytes));
+	log_error("%s: damaged: %" PRIu64 " record%s (%s); hivefs verify says "
+		  "what it touches",
+		url, res.damaged, plural(res.damaged),
+		size_text(res.damaged_bytes, bytes));
 	return EXIT_DAMAGE;
 }
 

@@ -233,8 +233,21 @@ static int check_all(struct job *j)
 	return r;
 }
 
+/* TEXT with the disk in it, as errors name it: web/disk0@TIME; owned. */
+static char *disk_text(const char *text, const struct point_disk *d)
+{
+	size_t machine = strcspn(text, "@");
+	char *ret;
+
+	if (asprintf(&ret, "%.*s/%s%s", (int)machine, text, d->name,
+		    text + machine) < 0)
+		cli_no_memory();
+	return ret;
+}
+
 static int restore_disk(struct job *j, struct one *one, const char *text)
 {
+	scoped(freep) char *name = disk_text(text, one->disk);
 	scoped(disk_closep) struct disk *disk = NULL;
 	scoped(live_closep) struct live *live = NULL;
 	const struct point_disk *d = one->disk;
@@ -249,23 +262,27 @@ static int restore_disk(struct job *j, struct one *one, const char *text)
 	int r;
 
 	if (j->clone.name)
-		r = live_open(j->cache, text,
+		r = live_open(j->cache, name,
 			&j->clone.disks.v[d - j->address.point.disks.v], NULL,
 			&live);
 	else
-		r = disk_open(j->cache, text, &d->root, d->size, d->sector_size,
+		r = disk_open(j->cache, name, &d->root, d->size, d->sector_size,
 			&disk);
 	if (r < 0)
 		return r;
 	restore.disk = disk;
 	restore.live = live;
-	if (to_stdout(j))
-		return restore_to_fd(
-			&restore, STDOUT_FILENO, "standard output");
-	r = target_prepare(&one->target, d->size);
-	return r < 0 ? r
-		     : restore_to_blk(&restore, one->target.blk,
-			       one->target.fresh, j->options->resume);
+	if (to_stdout(j)) {
+		r = restore_to_fd(&restore, STDOUT_FILENO, "standard output");
+	} else {
+		r = target_prepare(&one->target, d->size);
+		if (r < 0)
+			return r;
+		r = restore_to_blk(&restore, one->target.blk, one->target.fresh,
+			j->options->resume);
+	}
+	/* what the point names and is not there is damage, too */
+	return r == -ENOENT ? -EBADMSG : r;
 }
 
 /* A pipe has nothing to be flushed; a file that stdout was sent to has. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/exit.h"
 #include "src/log.h"
@@ -57,6 +58,36 @@ bool is_verb(const char *word)
 	return verb_find(word) || by_option(word);
 }
 
+int verb_at(int argc, char **argv)
+{
+	int words = 1;
+
+	for (int i = 0; i < argc && words > 0; i += words) {
+		if (is_verb(argv[i]))
+			return i;
+		words = cli_global_words(argv[i]);
+	}
+	return 0;
+}
+
+bool verb_mistyped(const char *word)
+{
+	const char *names[64];
+	const char *near;
+	size_t n = 0;
+
+	if (word[0] == '-' || strchr(word, '/') || access(word, F_OK) == 0)
+		return false;
+	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)
+		names[n] = verbs[n]->name;
+	near = cli_nearest(word, names, n, sizeof(names[0]));
+	if (near)
+		log_error("'%s': neither a verb nor a directory, maybe %s is "
+			  "meant; see hivefs help",
+			word, near);
+	return near != NULL;
+}
+
 /* --json may come behind the mistake that must be told as JSON. */
 static bool wants_json(int argc, char **argv)
 {
@@ -82,7 +113,12 @@ static int run(struct cli *c)
 	}
 	if (code < 0)
 		code = exit_code(code);
-	/* a result that could not be written was not given */
+	return code;
+}
+
+/* A result that could not be written was not given. */
+static int finish_stdout(int code)
+{
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK)
 		code = exit_code(fail(errno, "standard output: %m"));
 	return code;
@@ -108,6 +144,7 @@ int verb_main(const char *repo, int argc, char **argv)
 		help_print(c.verb);
 	else if (code == EXIT_OK)
 		code = run(&c);
+	code = finish_stdout(code);
 	message_end(code);
 	cli_fini(&c);
 	return code;

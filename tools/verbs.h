@@ -11,6 +11,15 @@
 bool is_verb(const char *word);
 
 /*
+ * Where the verb is in ARGV, behind options that every verb has; 0 if there is
+ * none.
+ */
+int verb_at(int argc, char **argv);
+
+/* Is WORD, which is nothing that is there, a slip of a verb? Logged if so. */
+bool verb_mistyped(const char *word);
+
+/*
  * Runs `hivefs [-r REPO] VERB …`, ARGV[0] being the verb. Returns the exit
  * code (src/exit.h).
  */

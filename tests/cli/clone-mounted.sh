@@ -17,13 +17,13 @@ base=$("$HIVEFS" points --json | jq -r 'select(.type == "point").address')
 mount_repo
 own=$mnt/web/$(ls "$mnt/web" | head -n 1)
 
-# DIRECTORY SEEK OF: the same in the clone and in the file
+# DIRECTORY OFFSET FILE: 70,000 bytes into a clone's disk, and into a file
 write_both() {
-	random_bytes 70000 "$2" | tee >(dd of="$3" bs=70000 seek="$2" \
-		iflag=fullblock oflag=seek_bytes conv=notrunc status=none) |
-		dd of="$1/disk0.img" bs=70000 seek="$2" iflag=fullblock \
-			oflag=seek_bytes conv=notrunc,fsync status=none
-	wait $!
+	random_bytes 70000 "$2" >piece
+	dd if=piece of="$1/disk0.img" bs=70000 seek="$2" oflag=seek_bytes \
+		conv=notrunc,fsync status=none
+	dd if=piece of="$3" bs=70000 seek="$2" oflag=seek_bytes conv=notrunc \
+		status=none
 }
 
 # CLONE DIRECTORY: from the first write to the last byte
@@ -68,7 +68,7 @@ one_clone named "$mnt/clones/named"
 	[ ! -e "$mnt/clones/named" ] || fail "discarded, and still there"
 }
 
-write_both "$own" 4096 /dev/null
+write_both "$own" 4096 other
 refused 14 "$base: was written to, .*: hivefs discard $base " \
 	"$HIVEFS" rm "$base"
 refused 14 "was written to" "$HIVEFS" rm --dry-run "$base"

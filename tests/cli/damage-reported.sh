@@ -55,3 +55,21 @@ for off in 0 1048576 8384512; do
 	"$HIVEFS" restore -q --overwrite db@latest other
 	same b other
 done
+
+# a segment that is gone: what was in it is damage, of a disk that is named
+rm -rf repo out.partial
+cp -a whole repo
+biggest=$(find repo/segments -name '*.seg' -size +4M | head -n 1)
+rm "$biggest"
+expect_exit 4 "$HIVEFS" repair --index
+expect_exit 4 "$HIVEFS" verify
+for point in web db; do
+	code=0
+	"$HIVEFS" restore --overwrite $point@latest out 2>stderr || code=$?
+	[ $code = 0 ] || [ $code = 4 ] || fail "$point: exit $code"
+	[ $code = 0 ] || grep -q "^hivefs: $point/disk0@.*Z: bytes [0-9]* to" \
+		stderr || fail "$point: says no disk"
+	codes+=$code
+	rm -f out out.partial
+done
+[[ $codes = *4* ]] || fail "nothing was missing"

@@ -32,6 +32,12 @@ for words in '-r option' '-roption' '--repo option' '--repo=option'; do
 done
 [ "$("$HIVEFS" --repo=option status --json | jq -r .repository)" = \
 	"$scratch/option" ] || fail "before the verb"
+for words in '-roption --json' '--json -q -r option' \
+	'--progress never --json --repo option'; do
+	# shellcheck disable=SC2086 # several words are meant
+	[ "$("$HIVEFS" $words status | jq -r .repository)" = \
+		"$scratch/option" ] || fail "$words before the verb"
+done
 [ "$(which_one -r "file://$scratch/option")" = "file://$scratch/option" ] ||
 	fail "a URL"
 

@@ -61,6 +61,13 @@ same a made/disk0.img
 mkdir repo/sub
 refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/sub
 refused 1 'nowhere' "$HIVEFS" restore web@latest nowhere/x
+refused 2 'name is empty' "$HIVEFS" restore web@latest ''
+refused 2 'name is empty' "$HIVEFS" restore two@latest ''
+[ ! -e .partial ] || fail "a file without a name was made"
+ln -s nothing dangling
+refused 2 'dangling: is a link to nothing' \
+	"$HIVEFS" restore web@latest dangling
+[ -L dangling ] || fail "the dangling link was replaced"
 refused 2 '/dev/null: neither' "$HIVEFS" restore web@latest /dev/null
 truncate -s 1M locked
 exec 9<>locked

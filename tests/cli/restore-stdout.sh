@@ -29,3 +29,11 @@ done
 grep -q 'standard output: write: Broken pipe' said || fail "broken pipe"
 expect_exit 13 sh -c "'$HIVEFS' restore web@latest - >/dev/full"
 expect_exit 13 sh -c "'$HIVEFS' points >/dev/full"
+expect_exit 13 sh -c "'$HIVEFS' points --help >/dev/full"
+
+# closed streams: no file of the repository gets their numbers
+expect_exit 1 sh -c "'$HIVEFS' restore web@latest - <&- >&-"
+expect_said 'standard output: write: '
+[ ! -s repo/lock ] || fail "the disk went into a file of the repository"
+"$HIVEFS" backup -q web a <&- >&- 2>&-
+"$HIVEFS" verify -q

@@ -14,6 +14,8 @@ truncate -s 1M a b x=y
 
 expect_exit 2 "$HIVEFS"
 refused 2 "'bakcup': .* backup" "$HIVEFS" help bakcup
+refused 2 "'bakcup': .* backup" "$HIVEFS" bakcup web a
+refused 2 "'' is no machine" "$HIVEFS" show @latest
 refused 2 "'nonsense': no such verb" "$HIVEFS" help nonsense
 refused 2 'init takes' "$HIVEFS" init x y
 refused 2 'two repositories' "$HIVEFS" init -r x y

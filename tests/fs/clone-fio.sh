@@ -27,8 +27,9 @@ run small --rw=randwrite --bs=4k --ioengine=psync --direct=1 --numjobs=3 \
 	--offset_increment=32M --fsync=100
 run mixed --rw=randrw --bsrange=512-128k --bs_unaligned --ioengine=psync \
 	--numjobs=2 --offset_increment=32M --verify_backlog=64
+# the order of writes that are under way together is nobody's
 run queue --rw=randwrite --bsrange=4k-256k --blockalign=512 --ioengine=libaio \
-	--direct=1 --iodepth=16
+	--direct=1 --iodepth=16 --serialize_overlap=1
 run synced --rw=randwrite --bs=8k --ioengine=psync --sync=dsync --size=2M
 run order --rw=write --bs=1M --ioengine=psync --end_fsync=1 --offset=64M
 unmount_repo

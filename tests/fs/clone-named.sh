@@ -56,5 +56,5 @@ sleep 0.5
 attribute set "$clone" discard
 [ -z "$(ls "$mnt/clones")" ] && [ ! -e "$view" ] || fail "it is still there"
 "$HIVEFS" clone web@latest try
-same "$scratch/a.img" "$view"
+same "$oracle" "$view" # as it was committed last
 unmount_repo

@@ -39,7 +39,7 @@ static const struct refusal refusals[] = {
 	{ "mkdir dir", "dir", NULL, -EINVAL, "is a directory" },
 	{ "mkfifo fifo", "fifo", NULL, -EINVAL, "neither a file nor" },
 	{ "true", "disk.img", "qcow", -EINVAL, "no such format" },
-	{ "true", "disk.img", "vhdx", -EINVAL, "not vhdx, though its format" },
+	{ "true", "disk.img", "vhdx", -EINVAL, "not vhdx, though --format" },
 	{ "cp disk.img not.vmdk", "not.vmdk", NULL, -EINVAL,
 		"not vmdk, though its name" },
 
