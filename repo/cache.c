@@ -189,6 +189,13 @@ int cache_chunk(struct cache *c, const struct digest *d, struct cached **ret)
 	return 0;
 }
 
+struct cached *cache_peek(struct cache *c, const struct digest *d)
+{
+	struct shard_entry *e = shard_peek(shard_of(c, KIND_CHUNK, d), d);
+
+	return e ? &e->pub : NULL;
+}
+
 int cache_map(struct cache *c, const struct digest *d, unsigned level,
 	struct cached **ret)
 {

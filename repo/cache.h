@@ -41,6 +41,9 @@ struct repo *cache_repo(const struct cache *c);
 int must_check cache_chunk(
 	struct cache *c, const struct digest *d, struct cached **ret);
 
+/* The same only if it is there already; NULL else. */
+struct cached *cache_peek(struct cache *c, const struct digest *d);
+
 /* LEVEL is what the map must be: it is checked once, when it is fetched. */
 int must_check cache_map(struct cache *c, const struct digest *d,
 	unsigned level, struct cached **ret);

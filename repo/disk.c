@@ -180,13 +180,34 @@ static int add_zeroes(struct pieces *p, uint32_t len)
 	return vec_add(p, (struct piece){ .len = len });
 }
 
-static int add_chunk(struct disk *d, const struct run *run, struct pieces *p)
+/* What of it is not there yet is fetched in one request, if MIN or more are. */
+static void prefetch_runs(
+	struct disk *d, const struct run *runs, size_t n, size_t min)
+{
+	struct digest chunks[RUNS_AT_ONCE];
+	size_t n_chunks = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (runs[i].kind == BLK_DATA)
+			chunks[n_chunks++] = runs[i].chunk;
+	if (n_chunks >= min)
+		cache_prefetch(d->cache, chunks, n_chunks);
+}
+
+/* At the first chunk that is not there those of all N runs are asked for. */
+static int add_chunk(
+	struct disk *d, const struct run *run, size_t n, struct pieces *p)
 {
 	struct cached *entry = NULL;
 	int r = vec_reserve(p, 1);
 
-	if (r == 0)
+	if (r < 0)
+		return r;
+	entry = cache_peek(d->cache, &run->chunk);
+	if (!entry) {
+		prefetch_runs(d, run, n, 2);
 		r = cache_chunk(d->cache, &run->chunk, &entry);
+	}
 	if (r < 0)
 		return r;
 	assert(entry);
@@ -201,11 +222,13 @@ static int add_chunk(struct disk *d, const struct run *run, struct pieces *p)
 	return 0;
 }
 
-static int add_run(struct disk *d, const struct run *run, struct pieces *p)
+/* The first of N runs. */
+static int add_run(
+	struct disk *d, const struct run *run, size_t n, struct pieces *p)
 {
 	switch (run->kind) {
 	case BLK_DATA:
-		return add_chunk(d, run, p);
+		return add_chunk(d, run, n, p);
 	case BLK_ZERO:
 		return add_zeroes(p, (uint32_t)run->len);
 	case BLK_LOST:
@@ -233,20 +256,6 @@ static int collect(struct disk *d, uint64_t off, uint64_t end,
 	return 0;
 }
 
-/* What of it is not there yet is fetched in one request, if MIN or more are. */
-static void prefetch_runs(
-	struct disk *d, const struct run *runs, size_t n, size_t min)
-{
-	struct digest chunks[RUNS_AT_ONCE];
-	size_t n_chunks = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (runs[i].kind == BLK_DATA)
-			chunks[n_chunks++] = runs[i].chunk;
-	if (n_chunks >= min)
-		cache_prefetch(d->cache, chunks, n_chunks);
-}
-
 int disk_read(struct disk *d, uint64_t off, uint32_t len, struct pieces *ret)
 {
 	uint64_t end = off + len, at = off;
@@ -265,9 +274,8 @@ int disk_read(struct disk *d, uint64_t off, uint32_t len, struct pieces *ret)
 			failed(d, r, at, end - at);
 			break;
 		}
-		prefetch_runs(d, runs, n, 2);
 		for (size_t i = 0; r == 0 && i < n; i++) {
-			r = add_run(d, &runs[i], &p);
+			r = add_run(d, &runs[i], n - i, &p);
 			if (r < 0)
 				failed(d, r, runs[i].off, runs[i].len);
 		}

@@ -98,6 +98,19 @@ static int load_old(struct pass *p, struct worker *w, const struct digest *d)
 	return err < 0 ? err : leaf_unpack(w->packed, len, &w->old);
 }
 
+/* As after trimming a disk: no need to make zeroes to look at. */
+static bool is_all_zero(struct live *l, uint64_t window)
+{
+	uint64_t left = live_size(l) - window * WINDOW_LEN;
+	uint64_t n = round_up(MIN_OF(left, (uint64_t)WINDOW_LEN), PAGE_LEN) /
+		     PAGE_LEN;
+	uint64_t place;
+
+	return overlay_run(live_frozen(l), window * WINDOW_PAGES, n, &place) ==
+		       n &&
+	       place == PLACE_ZERO;
+}
+
 static int fold_window(void *arg, uint64_t i, unsigned thread)
 {
 	struct pass *p = arg;
@@ -117,6 +130,12 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	r->err = err;
 	if (err < 0)
 		return err == -EBADMSG ? 0 : err;
+	r->data_before = leaf_data(&w->old);
+	if (is_all_zero(p->live, p->windows[i])) {
+		r->leaf = (struct digest){ { 0 } };
+		r->data = r->read = 0;
+		return 0;
+	}
 	changed_pages(live_frozen(p->live), p->windows[i], &changed);
 	err = rechunk(&job, w->bytes, &w->fresh, &r->read);
 	if (err == 0)
@@ -126,7 +145,6 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	if (err < 0)
 		return err == -EBADMSG ? 0 : err;
 	r->leaf = leaf.digest;
-	r->data_before = leaf_data(&w->old);
 	r->data = leaf_data(&w->fresh);
 	writer_beat(p->writer);
 	return 0;

@@ -157,6 +157,75 @@ static int enter(struct live *l, uint64_t page, uint64_t n, uint64_t place)
 }
 
 /*
+ * How many pages from PAGE on, up to N, are alike: a hole already, or not. Our
+ * turn.
+ */
+static uint64_t hole_run(
+	struct live *l, uint64_t page, uint64_t n, bool *ret_hole)
+{
+	struct root *root;
+	struct where w;
+	struct run run;
+
+	pthread_mutex_lock(&l->lock);
+	w = look(l, page, n);
+	root = l->root;
+	root->n_refs++;
+	pthread_mutex_unlock(&l->lock);
+	*ret_hole = w.place == PLACE_ZERO;
+	/* over a damaged map nothing is known to be one */
+	if (w.place == PLACE_NONE &&
+		disk_run(root->disk, page * PAGE_LEN,
+			page * PAGE_LEN + bytes_of(l, page, w.pages),
+			&run) == 0) {
+		*ret_hole = run.kind == BLK_ZERO;
+		w.pages = round_up(run.len, PAGE_LEN) / PAGE_LEN;
+	}
+	root_put(l, root);
+	return w.pages;
+}
+
+/* The first page from PAGE on that is no hole, or END. */
+static uint64_t skip_holes(struct live *l, uint64_t page, uint64_t end)
+{
+	bool hole = true;
+
+	while (page < end) {
+		uint64_t n = hole_run(l, page, end - page, &hole);
+
+		if (!hole)
+			break;
+		page += n;
+	}
+	return page;
+}
+
+/*
+ * Zeroes, but for what is a hole anyway: a guest that makes a file system trims
+ * the whole disk first, which must cost neither memory nor a fold.
+ */
+static int enter_zero(struct live *l, uint64_t page, uint64_t n)
+{
+	uint64_t end = page + n;
+	int err = 0;
+
+	while (err == 0 && (page = skip_holes(l, page, end)) < end) {
+		uint64_t to = page;
+		bool hole = false;
+
+		while (to < end) {
+			n = hole_run(l, to, end - to, &hole);
+			if (hole)
+				break;
+			to += n;
+		}
+		err = enter(l, page, to - page, PLACE_ZERO);
+		page = to;
+	}
+	return err;
+}
+
+/*
  * Enters written pages, those that are all zero as such: the map that a fold
  * makes of them has a hole there, so they are one from the beginning.
  */
@@ -188,7 +257,7 @@ static int replay(void *arg, uint64_t seq, uint64_t place,
 		return fail(EBADMSG, "%s: record %" PRIu64 ": is damaged",
 			l->name, seq);
 	if (r.kind == WRECORD_ZERO)
-		return enter(l, r.off / PAGE_LEN, r.len / PAGE_LEN, PLACE_ZERO);
+		return enter_zero(l, r.off / PAGE_LEN, r.len / PAGE_LEN);
 	for (uint64_t i = 0; i < r.len / PAGE_LEN; i++)
 		pages[i] = payload + WRECORD_HEAD + i * PAGE_LEN;
 	return enter_data(l, r.off / PAGE_LEN, r.len / PAGE_LEN, pages,
@@ -422,13 +491,21 @@ static int append_zero(struct live *l, uint64_t off, uint64_t len)
 	uint8_t record[WRECORD_HEAD];
 	struct iovec iov = { record, sizeof(record) };
 	uint64_t seq, place;
+
+	wrecord_write(WRECORD_ZERO, off, round_up(len, PAGE_LEN), record);
+	return stream_append(l->stream, &iov, 1, &seq, &place);
+}
+
+static int zero_pages(struct live *l, uint64_t off, uint64_t len)
+{
+	uint64_t page = off / PAGE_LEN;
+	uint64_t n = round_up(len, PAGE_LEN) / PAGE_LEN;
 	int err;
 
-	len = round_up(len, PAGE_LEN);
-	wrecord_write(WRECORD_ZERO, off, len, record);
-	err = stream_append(l->stream, &iov, 1, &seq, &place);
-	return err < 0 ? err
-		       : enter(l, off / PAGE_LEN, len / PAGE_LEN, PLACE_ZERO);
+	if (skip_holes(l, page, page + n) == page + n)
+		return 0;
+	err = append_zero(l, off, len);
+	return err < 0 ? err : enter_zero(l, page, n);
 }
 
 static int zero_turn(struct live *l, uint64_t off, uint64_t len)
@@ -442,7 +519,7 @@ static int zero_turn(struct live *l, uint64_t off, uint64_t len)
 	if (off < first)
 		err = append_pages(l, off, (uint32_t)(first - off), zeroes);
 	if (err == 0 && first < last)
-		err = append_zero(l, first, last - first);
+		err = zero_pages(l, first, last - first);
 	if (err == 0 && MAX_OF(first, last) < end)
 		err = append_pages(l, MAX_OF(first, last),
 			(uint32_t)(end - MAX_OF(first, last)), zeroes);
@@ -627,8 +704,11 @@ static int carry_run(struct live *l, uint64_t page, uint64_t n, uint64_t place)
 	uint8_t *buf;
 	int err = 0;
 
-	if (place == PLACE_ZERO)
-		return append_zero(l, page * PAGE_LEN, bytes_of(l, page, n));
+	if (place == PLACE_ZERO) {
+		err = append_zero(l, page * PAGE_LEN, bytes_of(l, page, n));
+		/* the frozen layer that makes a hole of it will go */
+		return err < 0 ? err : enter(l, page, n, PLACE_ZERO);
+	}
 	buf = malloc(n * PAGE_LEN);
 	if (!buf)
 		return fail(ENOMEM, "%s: %m", l->name);

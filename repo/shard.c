@@ -106,21 +106,28 @@ static int wait_for(struct shard *s, struct flight *f, unsigned level,
 	return r < 0 && other_level ? 1 : r;
 }
 
-/* One pass of shard_get(): 2 if it is to look again. */
-static int look(struct shard *s, const struct digest *d, unsigned level,
-	struct shard_entry **ret, struct flight **ret_flight)
+static struct shard_entry *hit(struct shard *s, const struct digest *d)
 {
 	struct shard_entry *e = find(s, d);
-	struct flight *f;
 
 	if (e) {
 		s->hits++;
 		e->slot.used = true;
 		atomic_fetch_add_explicit(
 			&e->slot.refs, 1, memory_order_relaxed);
-		*ret = e;
-		return 0;
 	}
+	return e;
+}
+
+/* One pass of shard_get(): 2 if it is to look again. */
+static int look(struct shard *s, const struct digest *d, unsigned level,
+	struct shard_entry **ret, struct flight **ret_flight)
+{
+	struct flight *f;
+
+	*ret = hit(s, d);
+	if (*ret)
+		return 0;
 	f = find_flight(s, d);
 	if (f) {
 		int r = wait_for(s, f, level, ret);
@@ -146,6 +153,16 @@ int shard_get(struct shard *s, const struct digest *d, unsigned level,
 	while (r == 2);
 	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+struct shard_entry *shard_peek(struct shard *s, const struct digest *d)
+{
+	struct shard_entry *e;
+
+	pthread_mutex_lock(&s->lock);
+	e = hit(s, d);
+	pthread_mutex_unlock(&s->lock);
+	return e;
 }
 
 struct flight *shard_claim(struct shard *s, const struct digest *d)

@@ -62,6 +62,9 @@ void shard_fini(struct shard *s);
 int must_check shard_get(struct shard *s, const struct digest *d,
 	unsigned level, struct shard_entry **ret, struct flight **ret_flight);
 
+/* The entry, if it is there; NULL else. */
+struct shard_entry *shard_peek(struct shard *s, const struct digest *d);
+
 /* A flight for D, or NULL if it is there or on its way. */
 struct flight *shard_claim(struct shard *s, const struct digest *d);
 

@@ -180,8 +180,8 @@ int must_check store_scan(struct store *s, enum coll c,
  * Visits every document of a collection once, in the order that is fastest to
  * read, on N_THREADS threads; ERR is -EBADMSG where its bytes fail their
  * checksum (body NULL then). THREAD as in parallel_for(). Whoever compacts the
- * store meanwhile may have documents visited twice, never left out. A visit that
- * returns other than 0 ends the walk with that value.
+ * store meanwhile may have documents visited twice, never left out. A visit
+ * that returns other than 0 ends the walk with that value.
  */
 typedef int (*store_walk_visit)(
 	void *arg, const struct doc *doc, int err, unsigned thread);

@@ -20,6 +20,8 @@ static_assert(STREAM_RECORD_HEADER % 8 == 0 && STREAM_FILE_HEADER % 8 == 0 &&
 		      STREAM_PAYLOAD_MAX % 8 == 0,
 	"records are 8-byte aligned");
 
+uint32_t stream_file_max = STREAM_FILE_MAX;
+
 char *stream_file_name(uint32_t number, char buf[STREAM_FILE_NAME])
 {
 	snprintf(buf, STREAM_FILE_NAME, "%08x.str", number);

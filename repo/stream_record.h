@@ -20,6 +20,8 @@
 
 #define STREAM_FILE_HEADER 4096
 #define STREAM_FILE_MAX (64u << 20)
+/* the same; tests make it less, before they open a stream */
+extern uint32_t stream_file_max;
 #define STREAM_FILE_NAME 16 /* "00000001.str" and the zero */
 #define STREAM_RECORD_HEADER 56
 #define STREAM_RECORD_MAX (STREAM_RECORD_HEADER + STREAM_PAYLOAD_MAX)

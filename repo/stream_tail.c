@@ -164,7 +164,7 @@ static size_t ahead(const struct stream_tail *t, uint64_t len, uint32_t payload)
 {
 	uint64_t end = t->end + len;
 	uint64_t to =
-		MIN_OF(round_up(end, STREAM_AHEAD), (uint64_t)STREAM_FILE_MAX);
+		MIN_OF(round_up(end, STREAM_AHEAD), (uint64_t)stream_file_max);
 
 	if (payload > SMALL || end <= t->zeroed || to <= end)
 		return 0;
@@ -281,7 +281,7 @@ static int append_turn(struct stream_tail *t, enum stream_kind kind,
 	if ((rec.seq & STREAM_NUMBER_MAX) == STREAM_NUMBER_MAX)
 		return fail(EIO, "%s: is used up", t->set->dir->path);
 	if (t->end > STREAM_FILE_HEADER &&
-		t->end + stream_record_len(len) > STREAM_FILE_MAX) {
+		t->end + stream_record_len(len) > stream_file_max) {
 		r = roll(t);
 		rec.synced = t->synced;
 	}

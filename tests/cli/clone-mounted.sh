@@ -39,8 +39,8 @@ one_clone() {
 	refused 11 "in use by .*, process $daemon, $mnt" \
 		"$HIVEFS" discard --dry-run "$clone"
 	json_of "$HIVEFS" commit "$clone" --json
-	[ "$(summary '.verb == "commit" and .new > 0 and .new < 1000000')" = \
-		true ] || fail "commit"
+	[ "$(summary '.verb == "commit" and .read > 0 and .new < 1000000')" = \
+		true ] || fail "commit: $(<json)"
 	cp want committed
 	write_both "$directory" 1234567 want
 	"$HIVEFS" restore -q "web@$(summary .alias)" out
