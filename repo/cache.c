@@ -223,45 +223,25 @@ void cache_put(struct cached *entry)
 	shard_put((struct shard_entry *)(void *)p);
 }
 
-/*
- * Decodes what came of N flights, each to where it will stay. If one fails, its
- * waiters see for themselves.
- */
+/* Decodes what came of a flight to where it will stay. If that fails, who waits
+ * for it sees for itself. */
 static void land_prefetched(struct cache *c, struct fetcher *f,
-	struct flight **flights, const struct doc *docs, size_t n)
+	struct flight *flight, const struct doc *doc)
 {
-	struct shard_entry *entries[CHUNK_CODED_MAX];
-	struct chunk_coded coded[CHUNK_CODED_MAX];
-	size_t n_coded = 0;
+	struct digest d = flight->digest;
+	struct shard *s = shard_of(c, KIND_CHUNK, &d);
+	struct shard_entry *e = NULL;
+	bool good = false;
+	uint32_t len;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct digest *d = &flights[i]->digest;
-		uint32_t len;
-
-		entries[i] = NULL;
-		if (docs[i].body &&
-			chunk_plain_len(docs[i].body, docs[i].len, &len) == 0)
-			entries[i] = shard_entry_new(
-				shard_of(c, KIND_CHUNK, d), d, 0, len);
-		if (entries[i])
-			coded[n_coded++] = (struct chunk_coded){ .want = *d,
-				.body = docs[i].body,
-				.len = docs[i].len,
-				.out = entries[i]->bytes,
-				.len_out = len };
-	}
-	if (n_coded)
-		chunk_decode_many(f->codec, coded, n_coded);
-	n_coded = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct digest d = flights[i]->digest;
-		bool good = entries[i] && coded[n_coded++].ret == 0;
-
-		shard_land(shard_of(c, KIND_CHUNK, &d), flights[i],
-			good ? entries[i] : NULL, 1);
-		if (entries[i])
-			shard_put(entries[i]);
-	}
+	if (doc->body && chunk_plain_len(doc->body, doc->len, &len) == 0)
+		e = shard_entry_new(s, &d, 0, len);
+	if (e)
+		good = chunk_decode(f->codec, &d, doc->body, doc->len, e->bytes,
+			       &len) == 0;
+	shard_land(s, flight, good ? e : NULL, 1);
+	if (e)
+		shard_put(e);
 }
 
 static void prefetch_batch(struct cache *c, struct flight **flights, size_t n)
@@ -281,9 +261,8 @@ static void prefetch_batch(struct cache *c, struct flight **flights, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (!ok || errs[i] < 0)
 			docs[i] = (struct doc){ .body = NULL };
-	for (size_t i = 0; i < n; i += CHUNK_CODED_MAX)
-		land_prefetched(c, f, flights + i, docs + i,
-			MIN_OF(n - i, (size_t)CHUNK_CODED_MAX));
+	for (size_t i = 0; i < n; i++)
+		land_prefetched(c, f, flights[i], &docs[i]);
 	for (size_t i = 0; i < n; i++)
 		doc_fini(&docs[i]);
 	if (f)

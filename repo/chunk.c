@@ -195,77 +195,23 @@ static int unpack(struct codec *c, const struct chunk_doc *d, uint8_t *out)
 	}
 }
 
-static int not_a_chunk(const struct digest *want)
-{
-	char hex[DIGEST_HEX];
-
-	return fail(EBADMSG, "chunk %.16s…: not a chunk document",
-		digest_hex(want, hex));
-}
-
-static int decompress(struct codec *c, const struct digest *want,
-	const struct chunk_doc *d, uint8_t *out)
-{
-	char hex[DIGEST_HEX];
-
-	if (unpack(c, d, out) == 0)
-		return 0;
-	return fail(EBADMSG, "chunk %.16s…: does not decompress",
-		digest_hex(want, hex));
-}
-
-static int check_digest(
-	const struct digest *want, const struct digest *got, uint32_t len)
-{
-	char hex[DIGEST_HEX];
-
-	if (digest_eq(got, want))
-		return 0;
-	return fail(EBADMSG, "chunk %.16s…: digest differs (%u bytes)",
-		digest_hex(want, hex), len);
-}
-
 int chunk_decode(struct codec *c, const struct digest *want, const void *body,
 	uint32_t len, uint8_t *out, uint32_t *ret_len)
 {
+	char hex[DIGEST_HEX];
 	struct chunk_doc d;
 	struct digest got;
-	int r;
 
 	if (chunk_parse(body, len, &d) < 0)
-		return not_a_chunk(want);
-	r = decompress(c, want, &d, out);
-	if (r < 0)
-		return r;
+		return fail(EBADMSG, "chunk %.16s…: not a chunk document",
+			digest_hex(want, hex));
+	if (unpack(c, &d, out) < 0)
+		return fail(EBADMSG, "chunk %.16s…: does not decompress",
+			digest_hex(want, hex));
 	got = digest_of(out, (size_t)d.len);
-	r = check_digest(want, &got, (uint32_t)d.len);
-	if (r == 0)
-		*ret_len = (uint32_t)d.len;
-	return r;
-}
-
-void chunk_decode_many(struct codec *c, struct chunk_coded *v, size_t n)
-{
-	struct digest_input in[CHUNK_CODED_MAX] = { 0 };
-	struct digest got[CHUNK_CODED_MAX];
-	struct chunk_doc d;
-	size_t n_in = 0;
-
-	assert(n <= CHUNK_CODED_MAX);
-	for (size_t i = 0; i < n; i++) {
-		if (chunk_parse(v[i].body, v[i].len, &d) < 0 ||
-			(uint32_t)d.len != v[i].len_out)
-			v[i].ret = not_a_chunk(&v[i].want);
-		else
-			v[i].ret = decompress(c, &v[i].want, &d, v[i].out);
-		if (v[i].ret == 0)
-			in[n_in++] =
-				(struct digest_input){ v[i].out, v[i].len_out };
-	}
-	digest_many(in, n_in, got);
-	n_in = 0;
-	for (size_t i = 0; i < n; i++)
-		if (v[i].ret == 0)
-			v[i].ret = check_digest(
-				&v[i].want, &got[n_in++], v[i].len_out);
+	if (!digest_eq(&got, want))
+		return fail(EBADMSG, "chunk %.16s…: digest differs (%d bytes)",
+			digest_hex(want, hex), d.len);
+	*ret_len = (uint32_t)d.len;
+	return 0;
 }

@@ -58,25 +58,11 @@ int must_check chunk_encode(struct codec *c, const void *plain, size_t len,
 int must_check chunk_plain_len(const void *body, uint32_t len, uint32_t *ret);
 
 /*
- * Decodes a body into OUT (room for CHUNK_MAX) and compares its digest.
+ * Decodes a body into OUT, which has room for the length that the body declares
+ * (chunk_plain_len(); at most CHUNK_MAX), and compares its digest.
  * -EBADMSG, logged with the digest, if anything is wrong.
  */
 int must_check chunk_decode(struct codec *c, const struct digest *want,
 	const void *body, uint32_t len, uint8_t *out, uint32_t *ret_len);
-
-/*
- * The same for several, hashed together, which is faster. OUT has room for the
- * length the body declares, LEN_OUT; RET is what chunk_decode() would return.
- */
-struct chunk_coded {
-	struct digest want;
-	const void *body;
-	uint32_t len;
-	uint8_t *out;
-	uint32_t len_out;
-	int ret;
-};
-#define CHUNK_CODED_MAX 16u
-void chunk_decode_many(struct codec *c, struct chunk_coded *v, size_t n);
 
 #endif

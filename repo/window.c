@@ -12,8 +12,6 @@ struct window_worker {
 	struct leaf_writer *writer;
 	uint8_t *bytes; /* of the window being worked on */
 	struct leaf leaf;
-	struct digest_input inputs[LEAF_EXTENTS_MAX];
-	struct digest digests[LEAF_EXTENTS_MAX];
 };
 
 int window_worker_new(
@@ -113,33 +111,18 @@ static void cut_run(struct window_worker *w, uint32_t off, uint32_t end,
 {
 	while (off < end) {
 		size_t n = chunk_zeroes(w->bytes + off, end - off);
+		struct digest d;
 
 		if (n) {
 			leaf_add(&w->leaf, (uint32_t)n, BLK_ZERO, NULL);
 		} else {
 			n = chunk_cut(w->bytes + off, end - off);
-			leaf_add(&w->leaf, (uint32_t)n, BLK_DATA, NULL);
+			d = digest_of(w->bytes + off, n);
+			leaf_add(&w->leaf, (uint32_t)n, BLK_DATA, &d);
 			r->data += n;
 		}
 		off += (uint32_t)n;
 	}
-}
-
-/* All chunks at once: many are hashed faster than one by one. */
-static void hash_chunks(struct window_worker *w)
-{
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < w->leaf.n; i++)
-		if (w->leaf.v[i].kind == BLK_DATA)
-			w->inputs[n++] = (struct digest_input){
-				w->bytes + w->leaf.v[i].off, w->leaf.v[i].len
-			};
-	digest_many(w->inputs, n, w->digests);
-	n = 0;
-	for (uint32_t i = 0; i < w->leaf.n; i++)
-		if (w->leaf.v[i].kind == BLK_DATA)
-			w->leaf.v[i].chunk = w->digests[n++];
 }
 
 static void cut_window(struct window_worker *w, const struct page_set *data,
@@ -176,7 +159,6 @@ int window_run(struct window_worker *w, struct blk *source,
 	if (err < 0)
 		return err;
 	cut_window(w, &job->data, &lost, len, &r);
-	hash_chunks(w);
 	err = leaf_write(w->writer, &w->leaf, &job->base, w->bytes, &r.leaf);
 	if (err == 0)
 		*ret = r;

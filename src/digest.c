@@ -5,14 +5,11 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-#include "src/sha256_pair.h"
 #include "src/text.h"
 
 static EVP_MD *sha256;
 static pthread_key_t context_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static pthread_once_t pairs_once = PTHREAD_ONCE_INIT;
-static bool in_pairs; /* pairs_once */
 
 static void context_free(void *ctx)
 {
@@ -55,38 +52,6 @@ struct digest digest_of(const void *data, size_t len)
 	     EVP_DigestFinal_ex(ctx, ret.b, NULL);
 	assert(ok);
 	return ret;
-}
-
-/* Used only where it was seen to say what OpenSSL says. */
-static void look_for_pairs(void)
-{
-	static uint8_t bytes[3 * 64];
-	const struct digest_input in[] = { { bytes, sizeof(bytes) },
-		{ bytes, 55 }, { bytes + 1, 120 } };
-	struct digest ret[3];
-
-	if (!sha256_pair_usable())
-		return;
-	for (size_t i = 0; i < sizeof(bytes); i++)
-		bytes[i] = (uint8_t)(i * 151);
-	sha256_pair(in, 3, ret);
-	in_pairs = true;
-	for (size_t i = 0; i < 3; i++) {
-		struct digest d = digest_of(in[i].data, in[i].len);
-
-		in_pairs = in_pairs && digest_eq(&d, &ret[i]);
-	}
-}
-
-void digest_many(const struct digest_input *in, size_t n, struct digest *ret)
-{
-	pthread_once(&pairs_once, look_for_pairs);
-	if (in_pairs && n > 1) {
-		sha256_pair(in, n, ret);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		ret[i] = digest_of(in[i].data, in[i].len);
 }
 
 char *digest_hex(const struct digest *d, char buf[DIGEST_HEX])

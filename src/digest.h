@@ -23,13 +23,6 @@ struct digest {
 
 struct digest digest_of(const void *data, size_t len);
 
-/* Of N pieces, to RET[N]; where there are several, faster than one by one. */
-struct digest_input {
-	const void *data;
-	size_t len;
-};
-void digest_many(const struct digest_input *in, size_t n, struct digest *ret);
-
 /* Writes all hexadecimal digits to BUF and returns it. */
 char *digest_hex(const struct digest *d, char buf[DIGEST_HEX]);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mount of the repository, and reading through it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -63,9 +64,11 @@ class Mount:
         return self.process and self.process.poll() is not None
 
     def close_files(self):
-        for fd in self.open_files.values():
-            os.close(fd)
-        self.open_files.clear()
+        while self.open_files:
+            _, fd = self.open_files.popitem()
+            # a close asks the daemon, which may be gone; the fd is closed
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def _ended(self):
         try:
