@@ -146,7 +146,9 @@ if [ $quick = no ]; then
 	export UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports/ubsan
 	if CC=clang check "build with ASan and UBSan" configured build-asan \
 		-Db_sanitize=address,undefined -Db_lundef=false; then
-		suite asan build-asan --timeout-multiplier 5
+		# kills and full disks test what the gcc build has tested by now
+		suite asan build-asan --timeout-multiplier 5 \
+			--suite unit --suite cli --suite fs
 		check "no sanitizer report" no_reports || true
 	fi
 

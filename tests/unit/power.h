@@ -4,7 +4,9 @@
  * are recorded, not synced, and power_cut() makes it what a disk could hold if
  * power had failed after the first K of them. What was synced by then is there;
  * of the rest each 512-byte sector, each truncation and each name may be or
- * not.
+ * not. From the call numbered power.die_at on, all of them fail and do nothing:
+ * as if the process had been killed, but for memory, which it still has to
+ * free.
  *
  * Include once in a program: it defines the calls. One thread.
  */
@@ -13,6 +15,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +61,7 @@ static struct {
 	struct vec(struct power_obj *) objs;
 	struct vec(struct power_op) log;
 	struct power_obj *of_fd[POWER_FDS];
+	size_t die_at;
 	uint64_t seed;
 	unsigned odds; /* of what was not synced, in 8 */
 } power;
@@ -128,6 +132,15 @@ static void power_named(struct power_obj *dir, const char *name,
 	power_set(&dir->names, name, child);
 }
 
+/* The object whose change is to be recorded. */
+static bool power_dead(const struct power_obj *o)
+{
+	if (!o || power.log.n < power.die_at)
+		return false;
+	errno = EIO;
+	return true;
+}
+
 static struct power_obj *power_at(int fd, const char *name)
 {
 	if (!power.on || fd < 0 || fd >= POWER_FDS)
@@ -140,7 +153,11 @@ static struct power_obj *power_at(int fd, const char *name)
 int openat(int at, const char *name, int flags, ...)
 {
 	struct power_obj *dir = power_at(at, name), *o = NULL;
-	int fd = (int)syscall(SYS_openat, at, name, flags, 0600);
+	int fd;
+
+	if (flags & (O_CREAT | O_TRUNC) && power_dead(dir))
+		return -1;
+	fd = (int)syscall(SYS_openat, at, name, flags, 0600);
 
 	if (dir && fd >= 0) {
 		o = strcmp(name, ".") == 0 ? dir
@@ -160,7 +177,11 @@ int openat(int at, const char *name, int flags, ...)
 int mkdirat(int at, const char *name, mode_t mode)
 {
 	struct power_obj *dir = power_at(at, name);
-	int r = (int)syscall(SYS_mkdirat, at, name, mode);
+	int r;
+
+	if (power_dead(dir))
+		return -1;
+	r = (int)syscall(SYS_mkdirat, at, name, mode);
 
 	if (dir && r == 0)
 		power_named(dir, name, "", power_new(true));
@@ -170,7 +191,11 @@ int mkdirat(int at, const char *name, mode_t mode)
 int renameat(int from, const char *a, int to, const char *b)
 {
 	struct power_obj *dir = power_at(from, NULL);
-	int r = (int)syscall(SYS_renameat, from, a, to, b);
+	int r;
+
+	if (power_dead(dir))
+		return -1;
+	r = (int)syscall(SYS_renameat, from, a, to, b);
 
 	if (dir && r == 0)
 		power_named(dir, b, a, power_find(&dir->names, a));
@@ -180,7 +205,11 @@ int renameat(int from, const char *a, int to, const char *b)
 int unlinkat(int at, const char *name, int flags)
 {
 	struct power_obj *dir = power_at(at, name);
-	int r = (int)syscall(SYS_unlinkat, at, name, flags);
+	int r;
+
+	if (power_dead(dir))
+		return -1;
+	r = (int)syscall(SYS_unlinkat, at, name, flags);
 
 	if (dir && r == 0)
 		power_named(dir, "", name, NULL);
@@ -191,6 +220,8 @@ int ftruncate(int fd, off_t len)
 {
 	struct power_obj *o = power_at(fd, NULL);
 
+	if (power_dead(o))
+		return -1;
 	if (o)
 		power_op(POWER_TRUNCATE, o)->off = (uint64_t)len;
 	return (int)syscall(SYS_ftruncate, fd, len);
@@ -202,6 +233,8 @@ static int power_sync(int call, int fd)
 
 	if (!o)
 		return (int)syscall(call, fd);
+	if (power_dead(o))
+		return -1;
 	power_op(POWER_SYNC, o);
 	return 0;
 }
@@ -219,8 +252,11 @@ int fdatasync(int fd)
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
 	struct power_obj *o = power_at(fd, NULL);
-	struct power_op *op = o ? power_op(POWER_WRITE, o) : NULL;
+	struct power_op *op;
 
+	if (power_dead(o))
+		return -1;
+	op = o ? power_op(POWER_WRITE, o) : NULL;
 	for (int i = 0; op && i < n; i++) {
 		size_t len = iov[i].iov_len;
 
@@ -280,6 +316,7 @@ static void power_begin(const char *top, const char *name)
 	snprintf(power.name, sizeof(power.name), "%s", name);
 	power.root = power_new(true);
 	power_load(power.root, top);
+	power.die_at = SIZE_MAX;
 	power.on = true;
 }
 

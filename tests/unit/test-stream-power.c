@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guards streams against power loss, at any call and again while the next owner
- * takes over what the last cut left: what is replayed is a prefix of what was
- * appended and holds all that a sync returned for; nothing of it is taken for
- * damage; what a cut took does not come back.
+ * Guards streams against owners that are killed and then power loss, at any
+ * call, and again while the next owner takes over what was left: what is
+ * replayed is a prefix of what was appended and holds all that a sync returned
+ * for; nothing of it is taken for damage; what was lost does not come back.
  */
 #define _GNU_SOURCE
 #include "power.h"
@@ -36,37 +36,54 @@ struct life {
 	struct marks from; /* published, and there for good */
 };
 
-static void live(struct store *s, struct life *l, struct recs *all)
+/* One thing that an owner does; a negative errno if it was killed. */
+static int act(
+	struct stream *st, struct life *l, struct recs *all, uint64_t *from)
 {
-	uint64_t from = value_at(&l->from, 0);
-	struct recs got = { 0 };
-	struct stream *st = help_take(s, from, &got);
+	uint64_t dice = power_random(100);
+	int r = 0;
 
-	assert_true(help_same(&got, all, from));
-	mark(&l->synced, all->n);
-	for (unsigned n = (unsigned)power_random(30); n > 0; n--) {
-		uint64_t dice = power_random(100);
-
-		if (dice < 70) {
-			mark(&l->appended, all->n + 1);
-			assert_int_equal(
-				help_append(
-					st, (uint32_t)power_random(3000), all),
-				0);
-		} else if (dice < 72) {
-			mark(&l->appended, all->n + 1);
-			assert_int_equal(help_append(st, 1100000, all), 0);
-		} else if (dice < 90) {
-			assert_int_equal(stream_sync(st), 0);
+	if (dice < 72) {
+		mark(&l->appended, all->n + 1);
+		r = help_append(st,
+			(uint32_t)power_random(dice < 70 ? 3000 : 70000), all);
+		if (r < 0)
+			mark(&l->appended, all->n);
+	} else if (dice < 90) {
+		r = stream_sync(st);
+		if (r == 0)
 			mark(&l->synced, all->n);
-		} else {
-			from = stream_next(st);
-			mark(&l->from, from);
-			if (dice < 96)
-				assert_int_equal(stream_trim(st, from), 0);
-		}
+	} else {
+		*from = stream_next(st);
+		mark(&l->from, *from);
+		if (dice < 96)
+			r = stream_trim(st, *from);
 	}
-	stream_close(st);
+	return r;
+}
+
+static void live(
+	struct store *s, struct life *l, struct recs *all, uint64_t *from)
+{
+	struct recs got = { 0 };
+	struct stream *st;
+	int r = stream_open(
+		s, &help_stream, *from, &help_me, help_visit, &got, &st);
+	bool killed = power.log.n >= power.die_at;
+
+	assert_true(r == 0 || (r == -EIO && killed));
+	if (r == 0) {
+		assert_true(help_same(&got, all, *from));
+		mark(&l->synced, all->n);
+		for (unsigned n = (unsigned)power_random(30); n > 0; n--) {
+			r = act(st, l, all, from);
+			killed = power.log.n >= power.die_at;
+			assert_true(r == 0 || (r == -EIO && killed));
+			if (killed)
+				break;
+		}
+		stream_close(st);
+	}
 	vec_fini(&got);
 }
 
@@ -78,6 +95,7 @@ static void check(struct store *s, const struct life *l, struct recs *all,
 	struct recs got = { 0 };
 
 	*from = value_at(&l->from, k);
+	high = MIN_OF(high, all->n);
 	assert_int_equal(help_peek(s, *from, &got), 0);
 	assert_true(help_prefix(&got, all, *from));
 	/* those before FROM are in the map */
@@ -86,8 +104,10 @@ static void check(struct store *s, const struct life *l, struct recs *all,
 			assert_true(got.n > 0 &&
 				    got.v[got.n - 1].seq >= all->v[i].seq);
 	if (got.n > 0)
-		assert_true(got.v[got.n - 1].seq <= all->v[high - 1].seq);
-	memcpy(all->v, got.v, got.n * sizeof(*got.v));
+		assert_true(high > 0 &&
+			    got.v[got.n - 1].seq <= all->v[high - 1].seq);
+	if (got.n > 0)
+		memcpy(all->v, got.v, got.n * sizeof(*got.v));
 	all->n = got.n;
 	vec_fini(&got);
 }
@@ -103,20 +123,27 @@ static void cuts(void **state)
 	(void)state;
 	power.seed = seed ? strtoull(seed, NULL, 0) : random_u64();
 	print_message("POWER_SEED=%llu\n", (unsigned long long)power.seed);
+	stream_file_max = 24 << 10;
 	assert_int_equal(vec_reserve(&all, 1), 0);
 	for (int i = rounds ? atoi(rounds) : 600; i > 0; i--) {
 		struct life l = { 0 };
-		size_t k;
+		size_t k, first;
 
 		power_begin(help_url, "streams");
 		mark(&l.from, from);
 		mark(&l.appended, all.n);
 		mark(&l.synced, all.n); /* that much is on the disk now */
-		live(s, &l, &all);
-		/* every other cut is in the takeover or soon after */
+		do {
+			first = power.log.n;
+			if (power_random(2))
+				power.die_at = first + power_random(30);
+			live(s, &l, &all, &from);
+			power.die_at = SIZE_MAX;
+		} while (power_random(2));
+		/* every other cut is in the last takeover or soon after */
 		k = power_random(power.log.n + 1);
-		if (i % 2 && k > 12)
-			k = power_random(12);
+		if (i % 2)
+			k = MIN_OF(first + power_random(12), power.log.n);
 		power.odds = (unsigned)power_random(9);
 		power_cut(k);
 		check(s, &l, &all, k, &from);
