@@ -245,6 +245,7 @@ static int report_ranges(struct walk *w, const struct verify *job,
 			.point = p,
 			.clone = c,
 			.disk = p ? p->disks.v[range->disk].name
+				  /* cppcheck-suppress nullPointer */
 				  : c->disks.v[range->disk].name,
 			.off = range->off,
 			.len = range->len,

@@ -119,6 +119,7 @@ static const struct cli_option *in_table(const struct cli_option *table,
 	for (const struct cli_option *o = table; o && o->name; o++)
 		if (letter ? o->letter == letter
 			   : strlen(o->name) == len &&
+					/* cppcheck-suppress nullPointer */
 					strncmp(o->name, name, len) == 0)
 			return o;
 	return NULL;

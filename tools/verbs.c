@@ -78,6 +78,7 @@ bool verb_mistyped(const char *word)
 
 	if (word[0] == '-' || strchr(word, '/') || access(word, F_OK) == 0)
 		return false;
+	/* cppcheck-suppress arrayIndexOutOfBoundsCond ; ends with NULL */
 	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)
 		names[n] = verbs[n]->name;
 	near = cli_nearest(word, names, n, sizeof(names[0]));

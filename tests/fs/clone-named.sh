@@ -22,7 +22,8 @@ sleep 1
 
 clone=$mnt/clones/try
 view=$clone/disk0.img
-[ "$(ls "$mnt/clones") $(ls "$clone" | xargs)" = "try clone.json disk0.img" ] ||
+[ "$(ls "$mnt/clones") $(echo "$clone"/*)" = \
+	"try $clone/clone.json $clone/disk0.img" ] ||
 	fail "$(ls "$mnt/clones" "$clone")"
 jq -e '.name == "try" and .machine == "web" and .disks[0].size == 25165824' \
 	"$clone/clone.json" >/dev/null || fail "$(cat "$clone/clone.json")"
