@@ -8,16 +8,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "fs/peek.h"
 #include "src/log.h"
 
 /* How long a file is waited for that is about to be closed: the kernel tells
  * of it only after close(2) has returned. */
 #define RELEASE_MS 2000
 #define PAUSE_MS 10
-
-/* What was seen of a clone is good for stat as long. */
-#define GLANCE_MS 1000
 
 /* A clone that its owner drops just then is forked anew. */
 #define ATTEMPTS 8
@@ -46,14 +42,6 @@ static bool same(const struct uuid *a, const struct uuid *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void pause_ms(unsigned ms)
 {
 	const struct timespec t = { .tv_nsec = ms * 1000000L };
@@ -67,10 +55,12 @@ void branches_init(struct branches *all, struct cache *c, const char *place)
 	gethostname(all->owner.host, sizeof(all->owner.host) - 1);
 	snprintf(all->owner.place, sizeof(all->owner.place), "%s", place);
 	pthread_mutex_init(&all->lock, NULL);
+	glances_init(&all->glances);
 }
 
 void branches_fini(struct branches *all)
 {
+	glances_fini(&all->glances);
 	pthread_mutex_destroy(&all->lock);
 }
 
@@ -109,15 +99,6 @@ int branch_get(struct branches *all, const struct uuid *id, bool has_name,
 	}
 	*ret = b;
 	return 0;
-}
-
-/* Lock held. */
-static void forget_glances(struct branches *all, const struct uuid *id)
-{
-	all->n_let_go++;
-	for (size_t i = 0; i < N_GLANCES; i++)
-		if (same(&all->glances[i].clone, id))
-			all->glances[i].version = 0;
 }
 
 /* Turn held. */
@@ -171,11 +152,11 @@ void branch_put(struct branch *b)
 		free(take(b->writing));
 	}
 	pthread_mutex_unlock(&all->lock);
-	if (open)
+	if (open) {
 		let_go(b, open);
+		glance_forget(&all->glances, &b->id);
+	}
 	pthread_mutex_lock(&all->lock);
-	if (open)
-		forget_glances(all, &b->id);
 	last = --b->n_refs == 0;
 	if (last)
 		remove_branch(all, b);
@@ -334,9 +315,7 @@ static int discard(struct branch *b)
 	r = open_clone_take(all->cache, &b->id, &all->owner, &open);
 	if (r == 0)
 		r = open_clone_discard(open);
-	pthread_mutex_lock(&all->lock);
-	forget_glances(all, &b->id);
-	pthread_mutex_unlock(&all->lock);
+	glance_forget(&all->glances, &b->id);
 	return r;
 }
 
@@ -370,75 +349,6 @@ bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 	}
 	pthread_mutex_unlock(&all->lock);
 	return open;
-}
-
-/* Lock held. */
-static const struct glance *find_glance(
-	struct branches *all, const struct clone *c, size_t disk)
-{
-	int64_t now = now_ms();
-
-	for (size_t i = 0; i < N_GLANCES; i++) {
-		const struct glance *g = &all->glances[i];
-
-		if (g->version == c->version && g->disk == disk &&
-			same(&g->clone, &c->id) && now - g->when < GLANCE_MS)
-			return g;
-	}
-	return NULL;
-}
-
-static int look(
-	struct branches *all, const struct clone *c, size_t disk, uint64_t *ret)
-{
-	struct clone now = { 0 };
-	struct live *live;
-	int r = peek_open(all->cache, c, disk, &live);
-
-	for (int i = 0; r == -ESTALE && i < ATTEMPTS; i++) {
-		clone_fini(&now);
-		r = clone_get(cache_repo(all->cache), &c->id, &now);
-		if (r == 0)
-			r = disk < now.disks.n
-				    ? peek_open(all->cache, &now, disk, &live)
-				    : -ENOENT;
-	}
-	clone_fini(&now);
-	if (r < 0)
-		return r;
-	*ret = live_data(live);
-	live_close(live);
-	return 0;
-}
-
-int branches_glance(
-	struct branches *all, const struct clone *c, size_t disk, uint64_t *ret)
-{
-	struct glance fresh = { .clone = c->id,
-		.disk = (uint32_t)disk,
-		.version = c->version,
-		.when = now_ms() };
-	const struct glance *g;
-	uint64_t n_let_go;
-	int r;
-
-	pthread_mutex_lock(&all->lock);
-	n_let_go = all->n_let_go;
-	g = find_glance(all, c, disk);
-	if (g)
-		fresh.data = g->data;
-	pthread_mutex_unlock(&all->lock);
-	if (!g) {
-		r = look(all, c, disk, &fresh.data);
-		if (r < 0)
-			return r;
-		pthread_mutex_lock(&all->lock);
-		if (n_let_go == all->n_let_go)
-			all->glances[all->next_glance++ % N_GLANCES] = fresh;
-		pthread_mutex_unlock(&all->lock);
-	}
-	*ret = fresh.data;
-	return 0;
 }
 
 /* Lock held. */

@@ -22,27 +22,15 @@
 #include <stdatomic.h>
 
 #include "formats/format.h"
+#include "fs/glance.h"
 #include "repo/open_clone.h"
-
-/* What is known of disks of clones that are not ours: stat asks often. */
-#define N_GLANCES 64
-
-struct glance {
-	struct uuid clone;
-	uint32_t disk;
-	uint64_t version; /* of the clone; 0: none */
-	int64_t when;     /* milliseconds, monotonic */
-	uint64_t data;    /* live_data() then */
-};
 
 struct branches {
 	struct cache *cache;
-	struct stream_owner owner;        /* us */
-	pthread_mutex_t lock;             /* after branch->turn */
-	struct branch *first;             /* lock */
-	struct glance glances[N_GLANCES]; /* lock */
-	unsigned next_glance;             /* lock */
-	uint64_t n_let_go;                /* lock; clones, so far */
+	struct stream_owner owner; /* us */
+	pthread_mutex_t lock;      /* after branch->turn */
+	struct branch *first;      /* lock */
+	struct glances glances;    /* of those that are not ours */
 };
 
 /* PLACE is where it is mounted. */
@@ -90,10 +78,6 @@ struct branch_disk {
 };
 bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 	struct branch_disk *ret);
-
-/* live_data() of a disk of clone C, which is not ours, of a moment ago. */
-int must_check branches_glance(struct branches *all, const struct clone *c,
-	size_t disk, uint64_t *ret);
 
 struct branch_info {
 	struct uuid id;

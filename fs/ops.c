@@ -182,6 +182,25 @@ static void read_view(
 	view_read_fini(&read);
 }
 
+/*
+ * Of a copy: who gets the answer may close the file, and that be done with,
+ * before the call that gives it has returned. Sanitizers look at it then.
+ */
+static void read_text(
+	fuse_req_t req, const struct handle *h, size_t size, size_t off)
+{
+	size_t from = MIN_OF(off, h->text_len);
+	size_t len = MIN_OF(size, h->text_len - from);
+	scoped(freep) char *copy = malloc(len + 1);
+
+	if (!copy) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	memcpy(copy, h->text + from, len);
+	fuse_reply_buf(req, copy, len);
+}
+
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fuse_file_info *fi)
 {
@@ -189,10 +208,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	(void)ino;
 	if (!h->view) {
-		size_t from = MIN_OF((size_t)off, h->text_len);
-
-		fuse_reply_buf(
-			req, h->text + from, MIN_OF(size, h->text_len - from));
+		read_text(req, h, size, (size_t)off);
 	} else if (is_misaligned(fi, off, size)) {
 		fuse_reply_err(req, EINVAL);
 	} else {

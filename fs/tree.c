@@ -312,7 +312,8 @@ static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 	}
 	d = &c.disks.v[n->id.disk];
 	st->st_mtime = (time_t)c.created;
-	r = branches_glance(t->branches, &c, n->id.disk, &data);
+	r = glance_data(&t->branches->glances, t->branches->cache, &c,
+		n->id.disk, &data);
 	if (r == 0)
 		r = set_size(n, d->size, data, st);
 	clone_fini(&c);

@@ -78,6 +78,7 @@ static void append_disk(
 	BSON_APPEND_BINARY(&disk, "root", BSON_SUBTYPE_BINARY, d->root.b,
 		sizeof(d->root.b));
 	BSON_APPEND_INT64(&disk, "data", (int64_t)d->data);
+	BSON_APPEND_INT64(&disk, "lost", (int64_t)d->lost);
 	BSON_APPEND_BINARY(&disk, "stream", BSON_SUBTYPE_BINARY, d->stream.b,
 		sizeof(d->stream.b));
 	BSON_APPEND_INT64(&disk, "from", (int64_t)d->from);
@@ -133,6 +134,7 @@ static int decode_disk(bson_iter_t *i, struct clone *c)
 	d.sector_size = (uint32_t)decode_i32(&in, "sector_size", 512, 4096);
 	decode_bytes(&in, "root", d.root.b, sizeof(d.root.b));
 	d.data = (uint64_t)decode_i64(&in, "data", 0, (int64_t)DISK_MAX);
+	d.lost = (uint64_t)decode_i64(&in, "lost", 0, (int64_t)DISK_MAX);
 	decode_bytes(&in, "stream", d.stream.b, sizeof(d.stream.b));
 	d.from = (uint64_t)decode_i64(&in, "from", 0, INT64_MAX);
 	d.name = decode_text(&in, "name");
@@ -287,6 +289,7 @@ static int fill(const struct point *p, const char *name, struct clone *c)
 			.sector_size = from->sector_size,
 			.root = from->root,
 			.data = from->stats.data,
+			.lost = from->stats.lost,
 			.stream = uuid_random() };
 
 		d.name = strdup(from->name);

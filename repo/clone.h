@@ -25,6 +25,7 @@ struct clone_disk {
 	uint32_t sector_size;
 	struct digest root;
 	uint64_t data;      /* bytes in data extents of the root */
+	uint64_t lost;      /* and in lost ones */
 	struct uuid stream; /* what was written since the root was made */
 	uint64_t from;      /* sequence number it begins at */
 };

@@ -31,7 +31,7 @@ struct worker {
 struct result {
 	int err; /* -EBADMSG: what its chunks held cannot be read */
 	struct digest leaf;
-	uint64_t data_before, data, read;
+	uint64_t data_before, data, lost_before, lost, read;
 };
 
 struct pass {
@@ -50,14 +50,14 @@ struct pass {
 	struct fold_stats stats; /* of the disk under way */
 };
 
-static uint64_t leaf_data(const struct leaf *l)
+static uint64_t leaf_bytes(const struct leaf *l, enum blk_kind kind)
 {
-	uint64_t data = 0;
+	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < l->n; i++)
-		if (l->v[i].kind == BLK_DATA)
-			data += l->v[i].len;
-	return data;
+		if (l->v[i].kind == kind)
+			bytes += l->v[i].len;
+	return bytes;
 }
 
 static void changed_pages(
@@ -130,10 +130,11 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	r->err = err;
 	if (err < 0)
 		return err == -EBADMSG ? 0 : err;
-	r->data_before = leaf_data(&w->old);
+	r->data_before = leaf_bytes(&w->old, BLK_DATA);
+	r->lost_before = leaf_bytes(&w->old, BLK_LOST);
 	if (is_all_zero(p->live, p->windows[i])) {
 		r->leaf = (struct digest){ { 0 } };
-		r->data = r->read = 0;
+		r->data = r->lost = r->read = 0;
 		return 0;
 	}
 	changed_pages(live_frozen(p->live), p->windows[i], &changed);
@@ -145,7 +146,8 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	if (err < 0)
 		return err == -EBADMSG ? 0 : err;
 	r->leaf = leaf.digest;
-	r->data = leaf_data(&w->fresh);
+	r->data = leaf_bytes(&w->fresh, BLK_DATA);
+	r->lost = leaf_bytes(&w->fresh, BLK_LOST);
 	writer_beat(p->writer);
 	return 0;
 }
@@ -198,7 +200,7 @@ static int plan(struct pass *p, bool carry, uint64_t *at)
  * wrote is readable; unless all is to be folded.
  */
 static int join(
-	struct pass *p, struct map_builder *m, unsigned i, uint64_t *data)
+	struct pass *p, struct map_builder *m, unsigned i, struct clone_disk *d)
 {
 	const struct result *r = &p->results[i];
 
@@ -206,12 +208,14 @@ static int join(
 		return r->err;
 	if (r->err < 0)
 		return live_carry(p->live, p->windows[i]);
-	*data += r->data - r->data_before;
+	d->data += r->data - r->data_before;
+	d->lost += r->lost - r->lost_before;
 	p->stats.read += r->read;
 	return map_builder_add(m, p->windows[i], &r->leaf);
 }
 
-static int fold_windows(struct pass *p, struct map_builder *m, uint64_t *data)
+static int fold_windows(
+	struct pass *p, struct map_builder *m, struct clone_disk *d)
 {
 	bool carry = p->fold->sparse_pages && may_carry(p);
 	uint64_t at = 0;
@@ -224,7 +228,7 @@ static int fold_windows(struct pass *p, struct map_builder *m, uint64_t *data)
 		if (err == 0)
 			err = parallel_for(p->n_threads, p->n, fold_window, p);
 		for (unsigned i = 0; err == 0 && i < p->n; i++)
-			err = join(p, m, i, data);
+			err = join(p, m, i, d);
 		p->stats.windows += p->n;
 	} while (err == 0 && p->n);
 	return err;
@@ -253,8 +257,7 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 {
 	scoped(map_base_freep) struct map_base *base = NULL;
 	scoped(map_builder_freep) struct map_builder *m = NULL;
-	struct digest root;
-	uint64_t data = d->data;
+	struct clone_disk fresh = *d;
 	int err = map_base_new(p->fold->repo, &d->root, d->size, &base);
 
 	if (err < 0)
@@ -264,9 +267,9 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 	if (err < 0)
 		return err;
 	p->base = base;
-	err = fold_windows(p, m, &data);
+	err = fold_windows(p, m, &fresh);
 	if (err == 0)
-		err = map_builder_finish(m, &root);
+		err = map_builder_finish(m, &fresh.root);
 	if (err == 0)
 		err = map_base_error(base);
 	if (err == 0)
@@ -276,9 +279,8 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 		err = live_sync(p->live);
 	if (err < 0)
 		return err;
-	d->root = root;
-	d->data = data;
-	d->from = live_cut(p->live);
+	fresh.from = live_cut(p->live);
+	*d = fresh;
 	return 0;
 }
 

@@ -305,6 +305,7 @@ static int describe(
 			.root = from->root,
 			.stats = { .read = stats[i].read,
 				.data = from->data,
+				.lost = from->lost,
 				.fresh = stats[i].fresh,
 				.stored = stats[i].stored } };
 
@@ -335,7 +336,7 @@ static int publish(
 	err = clone_get(o->repo, &o->clone.id, &now);
 	if (err == 0)
 		err = describe(&now, stats, p);
-	p->end = time(NULL);
+	p->end = MAX_OF((int64_t)time(NULL), p->id.time);
 	if (err == 0)
 		err = point_insert(o->repo, p);
 	if (err == -EEXIST)

@@ -221,6 +221,7 @@ static uint64_t streams_bytes(int repo)
 		closep(&fd);
 		return 0;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has DIR */
 	while ((d = readdir(dir)))
 		if (d->d_name[0] != '.')
 			bytes += directory_bytes(openat(dirfd(dir), d->d_name,

@@ -73,10 +73,11 @@ static int read_at(struct stream *st, uint64_t place, void *buf, size_t len)
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == 0)
-			r = fail(EBADMSG, "%s: file %x: ends before offset %zu",
+			r = fail(EBADMSG,
+				"%s: file %08x: ends before offset %zu",
 				e->dir.path, number, off + len);
 		else if (errno != EINTR)
-			r = fail(errno, "%s: file %x: read at %zu: %m",
+			r = fail(errno, "%s: file %08x: read at %zu: %m",
 				e->dir.path, number, off + done);
 	}
 	stream_set_put(&e->set, f);
@@ -179,7 +180,7 @@ static int prepare(
 		r = stream_dir_sync_name(repo, &e->dir);
 		if (r == 0)
 			r = stream_dir_add_file(&e->dir, 1, seq, &there, &fd);
-		return r < 0 ? r : stream_set_add(&e->set, 1, seq, fd);
+		return r != 0 ? r : stream_set_add(&e->set, 1, seq, fd);
 	}
 	r = stream_set_get(
 		&e->set, e->set.files.v[e->set.files.n - 1]->number, &last);

@@ -31,9 +31,9 @@ char *stream_file_name(uint32_t number, char buf[STREAM_FILE_NAME])
 uint32_t stream_file_number(const char *name)
 {
 	char back[STREAM_FILE_NAME];
-	unsigned number;
+	uint32_t number = (uint32_t)strtoul(name, NULL, 16);
 
-	if (sscanf(name, "%8x", &number) != 1 || number > STREAM_FILES_MAX)
+	if (number > STREAM_FILES_MAX)
 		return 0;
 	return strcmp(stream_file_name(number, back), name) == 0 ? number : 0;
 }
@@ -133,22 +133,38 @@ size_t stream_owner_write(
 	return (size_t)n;
 }
 
+/* The text behind LABEL up to a line feed, the last one if LAST; what follows,
+ * or NULL.
+ */
+static const char *parse_line(
+	const char *text, const char *label, bool last, char *ret, size_t cap)
+{
+	size_t skip = strlen(label);
+	const char *end;
+
+	if (!text || strncmp(text, label, skip) != 0)
+		return NULL;
+	text += skip;
+	end = last ? strrchr(text, '\n') : strchr(text, '\n');
+	if (!end || (size_t)(end - text) >= cap)
+		return NULL;
+	memcpy(ret, text, (size_t)(end - text));
+	return end + 1;
+}
+
 int stream_owner_parse(const char *text, struct stream_owner *ret)
 {
 	struct stream_owner o = { 0 };
-	int at = 0;
-	size_t n;
+	char pid[24] = "", *end;
 
 	memset(ret, 0, sizeof(*ret));
-	if (sscanf(text, "host %255[^\n] pid %" SCNd64 " place %n", o.host,
-		    &o.pid, &at) != 2 ||
-		at == 0)
+	text = parse_line(text, "host ", false, o.host, sizeof(o.host));
+	text = parse_line(text, "pid ", false, pid, sizeof(pid));
+	/* a path may hold line feeds */
+	text = parse_line(text, "place ", true, o.place, sizeof(o.place));
+	o.pid = strtoll(pid, &end, 10);
+	if (!text || end == pid || *end != '\0')
 		return -EBADMSG;
-	/* the rest: a path may hold line feeds */
-	n = strlen(text + at);
-	if (n == 0 || n > sizeof(o.place) || text[at + (int)n - 1] != '\n')
-		return -EBADMSG;
-	memcpy(o.place, text + at, n - 1);
 	*ret = o;
 	return 0;
 }

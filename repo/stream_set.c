@@ -58,7 +58,7 @@ int stream_set_add(
 	int r = -ENOMEM;
 
 	pthread_mutex_lock(&s->lock);
-	if (f)
+	if (f) /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers */
 		r = vec_add(&s->files, f);
 	if (r == 0) {
 		*f = (struct stream_file){ .number = number,
@@ -165,9 +165,9 @@ uint32_t stream_set_trim(struct stream_set *s, uint64_t seq)
 	pthread_mutex_lock(&s->lock);
 	if (s->files.n > 1 && s->files.v[1]->first <= seq) {
 		f = s->files.v[0];
+		for (size_t i = 1; i < s->files.n; i++)
+			s->files.v[i - 1] = s->files.v[i];
 		s->files.n--;
-		memmove(s->files.v, s->files.v + 1,
-			s->files.n * sizeof(*s->files.v));
 		s->bytes -= f->end;
 		number = f->number;
 		f->gone = true;

@@ -102,7 +102,7 @@ static int next_file(struct stream_tail *t)
 	if (r == 0)
 		r = stream_set_get(t->set, number, &f);
 	/* what went on in the old file would belong behind the new one */
-	if (r < 0)
+	if (r != 0)
 		return there ? fail_for_good(t, -r) : r;
 	stream_set_put(t->set, t->last);
 	t->last = f;

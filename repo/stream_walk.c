@@ -55,9 +55,11 @@ static ssize_t reader_at(
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return fail(errno, "%s: file %" PRIu32 ": read: %m",
+		if (n < 0) {
+			fail(errno, "%s: file %08" PRIx32 ": read: %m",
 				r->dir->path, r->file->number);
+			return -EIO;
+		}
 		if (n == 0)
 			break;
 		r->have += (size_t)n;
@@ -141,7 +143,7 @@ static int walk_records(
 			if (got == 1)
 				continue;
 		}
-		if (got <= 0)
+		if (got != 1)
 			break;
 		if (rec.kind == STREAM_DATA && rec.seq >= w->from) {
 			uint64_t place = (uint64_t)r->file->number << 32 |

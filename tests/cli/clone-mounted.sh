@@ -15,7 +15,8 @@ random_image a 8M
 base=$("$HIVEFS" points --json | jq -r 'select(.type == "point").address')
 "$HIVEFS" clone -q web@latest named
 mount_repo
-own=$mnt/web/$(ls "$mnt/web" | head -n 1)
+points=("$mnt"/web/2*)
+own=${points[0]}
 
 # DIRECTORY OFFSET FILE: 70,000 bytes into a clone's disk, and into a file
 write_both() {

@@ -17,12 +17,20 @@ ZERO = bytes(PAGE)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [
     ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2
+_KEEP_SIZE, _PUNCH_HOLE, _ZERO_RANGE = 1, 2, 16
+
+
+def _fallocate(fd, mode, off, length):
+    if _libc.fallocate(fd, mode, off, length) != 0:
+        raise OSError(ctypes.get_errno(), f"fallocate, mode {mode}")
 
 
 def punch_hole(fd, off, length):
-    if _libc.fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, off, length) != 0:
-        raise OSError(ctypes.get_errno(), "punching a hole")
+    _fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, off, length)
+
+
+def zero_range(fd, off, length, keep_size):
+    _fallocate(fd, _ZERO_RANGE | (_KEEP_SIZE if keep_size else 0), off, length)
 
 
 class Content:

@@ -24,6 +24,7 @@ static struct {
 	ssize_t write_limit; /* of the next pwritev, then ENOSPC; -1: none */
 	bool no_truncate;    /* as if power loss undid it */
 	int sync_error;
+	int dir_error; /* of a directory's sync */
 } rig = { .write_limit = -1 };
 
 static void step(void)
@@ -69,7 +70,13 @@ int fdatasync(int fd)
 
 int fsync(int fd)
 {
+	struct stat st;
+
 	step();
+	if (rig.dir_error && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		errno = rig.dir_error;
+		return -1;
+	}
 	return (int)syscall(SYS_fsync, fd);
 }
 
@@ -369,6 +376,14 @@ static void a_failed_sync(void **state)
 	rig.sync_error = 0;
 	assert_int_equal(help_append(st, 5000, &all), -EIO);
 	stream_close(st);
+	/* the new file is there: going on in the old one would be damage */
+	st = help_take(s, 0, &got);
+	rig.dir_error = EIO;
+	assert_int_equal(stream_trim(st, stream_next(st)), -EIO);
+	rig.dir_error = 0;
+	assert_true(help_size("00000002.str") > 0);
+	assert_int_equal(help_append(st, 5000, &all), -EIO);
+	stream_close(st);
 	/* in a takeover */
 	rig.sync_error = EIO;
 	assert_int_equal(stream_open(s, &help_stream, 0, &help_me, help_visit,
@@ -445,26 +460,62 @@ static void run_full(void)
 	store_close(s);
 }
 
+static void run_read_only(void)
+{
+	struct store *s = help_create();
+	struct recs all = { 0 }, got = { 0 };
+	struct stream_owner o;
+	struct stream *st = help_take(s, 0, &got);
+	uint8_t b[8];
+
+	assert_int_equal(help_append(st, 3000, &all), 0);
+	stream_close(st);
+	store_close(s);
+	assert_int_equal(
+		mount("", help_url, "", MS_REMOUNT | MS_RDONLY, NULL), 0);
+	s = help_open(STORE_READ_ONLY);
+	help_said[0] = '\0';
+	assert_int_equal(
+		stream_peek(s, &help_stream, 0, help_visit, &got, &st), 0);
+	assert_true(help_same(&got, &all, 0));
+	assert_int_equal(stream_read(st, all.v[0].place, b, 8), 0);
+	stream_close(st);
+	assert_int_equal(stream_owner(s, &help_stream, &o), -ENOENT);
+	assert_string_equal(help_said, "");
+	store_close(s);
+}
+
 /* On a file system of its own, if we may make one. */
-static void a_full_file_system(void **state)
+static void on_small_fs(void (*run)(void))
 {
 	pid_t pid = fork();
 	int status;
 
-	(void)state;
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		if (mkdir(help_url, 0700) != 0 || unshare(CLONE_NEWNS) != 0 ||
 			mount("", "/", "", MS_PRIVATE | MS_REC, NULL) != 0 ||
 			mount("none", help_url, "tmpfs", 0, "size=79m") != 0)
 			_exit(77);
-		run_full();
+		run();
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
 		skip();
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void a_full_file_system(void **state)
+{
+	(void)state;
+	on_small_fs(run_full);
+}
+
+static void a_read_only_file_system(void **state)
+{
+	(void)state;
+	on_small_fs(run_read_only);
 }
 
 int main(void)
@@ -478,6 +529,7 @@ int main(void)
 		TEST(refused_records),
 		TEST(a_failed_sync),
 		TEST(a_full_file_system),
+		TEST(a_read_only_file_system),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

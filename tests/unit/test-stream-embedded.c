@@ -9,6 +9,8 @@
  * like a record is taken for one.
  */
 #define _GNU_SOURCE
+#include <xxhash.h>
+
 #include "stream_help.h"
 
 /* A file in memory. */
@@ -309,6 +311,24 @@ static void damage_in_earlier_files(void **state)
 	store_close(s);
 }
 
+/* A record that verifies at OFF in the first file. */
+static void forge(uint64_t seq, uint64_t off, uint8_t *p)
+{
+	struct stream_record r = { .kind = STREAM_DATA,
+		.len = 8,
+		.seq = seq,
+		.sum = XXH3_64bits(p + STREAM_RECORD_HEADER, 8) };
+	FILE *f = fopen(help_path("hivefs"), "r");
+	unsigned long long salt = 0;
+	char line[200];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "salt %llx", &salt);
+	fclose(f);
+	stream_record_encode(&r, stream_seed(&help_stream, salt, 1), off, p);
+}
+
 /* Records where no records are: copies, and some from another stream. */
 static void planted_records(void **state)
 {
@@ -329,7 +349,22 @@ static void planted_records(void **state)
 		assert_true(help_same(&got, &all, 0));
 		memset(b.p + end, 0, lay.v[i].end - lay.v[i].off);
 	}
-	/* one of an older epoch, from an earlier life of this very place */
+	/* what was there in an earlier life of the file, and what cannot be */
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t next = lay.v[lay.n - 1].seq + 1;
+		const uint64_t seqs[] = { 0, next - 1, next + 1,
+			next + (UINT64_C(1) << 40), next };
+
+		help_bytes(next, b.p + end + STREAM_RECORD_HEADER, 8);
+		forge(seqs[i], end, b.p + end);
+		spit(FIRST, b.p, b.len);
+		assert_int_equal(help_peek(s, 0, &got), 0);
+		assert_int_equal(got.n, all.n + (seqs[i] == next));
+		got.n = all.n;
+		assert_true(help_same(&got, &all, 0));
+	}
+	memset(b.p + end, 0, 64);
+	/* another stream's */
 	help_stream = uuid_random();
 	other = make_short(s, &none, &lay);
 	help_stream = mine;

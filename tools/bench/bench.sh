@@ -380,7 +380,7 @@ part_cold() {
 	name=$rate
 	fio_read "$image" 1M 1 0 0 "$off" $len 0
 	note cold_raw "$name" "$rate"
-	cat "$image" >/dev/null
+	warm "$image"
 }
 
 first_byte() {
@@ -399,7 +399,7 @@ part_points() {
 		for ((i = 0; i < 1000; i++)); do
 			dd if=/dev/urandom of="$disk" bs=64k count=1 conv=notrunc \
 				seek=$((RANDOM * 512 + RANDOM % 512)) status=none
-			"$hivefs" backup --quiet many "$disk" >"$dir/out"
+			"$hivefs" backup --quiet many "$disk" >"$dir/out" 2>&1
 		done
 	fi
 	cold "$repo"/segments/* "$repo"/index/*

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * glance - how much is in disks of clones that are not ours. To know it, a
+ * disk's stream is read; stat(2) asks often, so it is remembered for a second.
+ *
+ * Threads    any thread; no lock is held across I/O.
+ * Errors     of peek.h.
+ */
+#ifndef HIVEFS_GLANCE_H
+#define HIVEFS_GLANCE_H
+
+#include <pthread.h>
+
+#include "repo/clone.h"
+
+struct cache;
+
+#define N_GLANCES 64
+
+struct glance {
+	struct uuid clone;
+	size_t disk;
+	uint64_t version; /* of the clone; 0: none */
+	int64_t when;     /* milliseconds, monotonic */
+	uint64_t data;    /* live_data() then */
+};
+
+struct glances {
+	pthread_mutex_t lock;
+	struct glance v[N_GLANCES]; /* lock */
+	unsigned next;              /* lock */
+	uint64_t n_forgotten;       /* lock */
+};
+
+void glances_init(struct glances *g);
+void glances_fini(struct glances *g);
+
+/* live_data() of disk number DISK of C. */
+int must_check glance_data(struct glances *g, struct cache *cache,
+	const struct clone *c, size_t disk, uint64_t *ret);
+
+/* It was ours for a while: who asks now sees what was written meanwhile. */
+void glance_forget(struct glances *g, const struct uuid *clone);
+
+#endif
