@@ -16,14 +16,11 @@ static int open_view(struct fs *fs, struct node *n, struct handle *h)
 	const struct point *p;
 	int r = tree_point(&fs->tree, n, &p);
 
-	if (r == 0)
-		r = view_open(fs->cache, p, n->id.disk, n->id.format, &h->view);
-	if (r == 0)
-		reader_init(&h->reader, &fs->prefetch, h->view);
-	return r;
+	return r < 0 ? r
+		     : view_open(fs->cache, p, n->id.disk, n->id.format,
+			       &h->view);
 }
 
-/* What may be written to now need not be what is decoded ahead. */
 static int open_clone_view(
 	struct fs *fs, struct node *n, bool writes, struct handle *h)
 {
@@ -104,6 +101,8 @@ int handle_open(struct fs *fs, struct node *n, int flags, struct handle **ret)
 		free(h);
 		return r;
 	}
+	if (h->view)
+		reader_init(&h->reader, &fs->prefetch, h->view);
 	h->text_len = h->text ? strlen(h->text) : 0;
 	pthread_mutex_lock(&fs->lock);
 	h->next = fs->handles;
@@ -123,10 +122,10 @@ void handle_free(struct fs *fs, struct handle *h)
 	if (h->next)
 		h->next->link = h->link;
 	pthread_mutex_unlock(&fs->lock);
-	if (h->view && h->reader.view)
+	if (h->view) {
 		reader_fini(&h->reader);
-	if (h->view)
 		view_put(h->view);
+	}
 	dir_fini(&h->dir);
 	free(h->text);
 	free(h);

@@ -167,8 +167,7 @@ static void read_view(
 	struct view_read read;
 	int r;
 
-	if (h->reader.view)
-		reader_saw(&h->reader, off, size);
+	reader_saw(&h->reader, off, size);
 	r = view_read(h->view, off, size, &read);
 	if (r < 0) {
 		read_failed(req, h, r);

@@ -155,6 +155,14 @@ int peek_read(struct peek *p, uint64_t off, uint32_t len, struct pieces *ret)
 	return err < 0 ? err : r;
 }
 
+void peek_prefetch(struct peek *p, uint64_t off, uint64_t len)
+{
+	struct shot *s = shot_get(p);
+
+	live_prefetch(s->live, off, len);
+	shot_put(p, s);
+}
+
 int peek_extent(
 	struct peek *p, uint64_t off, uint64_t end, struct blk_extent *ret)
 {

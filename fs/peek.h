@@ -39,6 +39,9 @@ int must_check peek_read(
 int must_check peek_extent(
 	struct peek *p, uint64_t off, uint64_t end, struct blk_extent *ret);
 
+/* As live_prefetch(). */
+void peek_prefetch(struct peek *p, uint64_t off, uint64_t len);
+
 /* Disk number DISK of C as it is now, without owning it; -ESTALE as there. */
 int must_check peek_open(struct cache *c, const struct clone *clone,
 	size_t disk, struct live **ret);

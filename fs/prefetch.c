@@ -32,7 +32,7 @@ static void task_run(void *arg)
 {
 	struct task *t = arg;
 
-	disk_prefetch(t->view->disk, t->off, t->len);
+	view_prefetch(t->view, t->off, t->len);
 	task_drop(t);
 }
 

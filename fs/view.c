@@ -184,6 +184,18 @@ static int read_disk(
 	return v->disk ? disk_read(v->disk, off, len, ret) : -ESTALE;
 }
 
+void view_prefetch(struct view *v, uint64_t off, uint64_t len)
+{
+	struct live *l = live_of(v);
+
+	if (l)
+		live_prefetch(l, off, len);
+	else if (v->peeks)
+		peek_prefetch(&v->peek, off, len);
+	else if (v->disk)
+		disk_prefetch(v->disk, off, len);
+}
+
 static int disk_extent(struct view *v, uint64_t off, struct blk_extent *ret)
 {
 	uint64_t end = v->layout.disk;

@@ -69,6 +69,9 @@ int must_check view_read(
 	struct view *v, uint64_t off, size_t len, struct view_read *ret);
 void view_read_fini(struct view_read *r);
 
+/* Decodes chunks of a range of the disk ahead of whoever will read it. */
+void view_prefetch(struct view *v, uint64_t off, uint64_t len);
+
 /*
  * lseek(2) with SEEK_DATA or SEEK_HOLE. Metadata and what a backup could not
  * read are data. -ENXIO, quietly, as there.

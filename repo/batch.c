@@ -9,18 +9,28 @@
 #include "src/log.h"
 
 #define DOCS_MAX 4096u
-#define SLOTS (4 * DOCS_MAX) /* of the table of what waits: a quarter full */
+#define SLOTS (8 * DOCS_MAX) /* of the table of what waits: a quarter full */
+
+/*
+ * Those of one collection, in the order they came: each goes into a segment of
+ * its own, so a request that alternates between two is one sync for each turn.
+ */
+struct part {
+	unsigned n;
+	struct doc docs[DOCS_MAX];
+	uint32_t plain[DOCS_MAX];
+	bool inserted[DOCS_MAX];
+};
+
+enum { PART_CHUNKS, PART_MAPS, N_PARTS };
 
 struct batch {
 	struct repo *repo;
 	uint64_t generation;
 	uint8_t *mem;
 	size_t used, bound;
-	unsigned n;
-	struct doc docs[DOCS_MAX];
-	uint32_t plain[DOCS_MAX];
-	bool inserted[DOCS_MAX];
-	uint16_t slot[SLOTS]; /* 1 + place in docs; 0: free */
+	struct part parts[N_PARTS];
+	uint16_t slot[SLOTS]; /* 1 + part * DOCS_MAX + place; 0: free */
 	struct batch_stats stats;
 };
 
@@ -48,6 +58,11 @@ void batch_free(struct batch *b)
 	free(b);
 }
 
+static unsigned part_of(enum coll c)
+{
+	return c == COLL_CHUNKS ? PART_CHUNKS : PART_MAPS;
+}
+
 /* The place of a digest in the table: where it is, or where it would go. */
 static uint16_t *find(
 	const struct batch *b, enum coll c, const struct digest *d)
@@ -56,10 +71,13 @@ static uint16_t *find(
 
 	for (;; i = (i + 1) % SLOTS) {
 		uint16_t s = b->slot[i];
-		const struct doc *doc = s ? &b->docs[s - 1] : NULL;
+		unsigned at = s - 1u;
 
-		if (!doc || (doc->coll == c && memcmp(doc->key.b, d->b,
-						       sizeof(d->b)) == 0))
+		if (!s || (at / DOCS_MAX == part_of(c) &&
+				  memcmp(b->parts[part_of(c)]
+						  .docs[at % DOCS_MAX]
+						  .key.b,
+					  d->b, sizeof(d->b)) == 0))
 			return (uint16_t *)(uintptr_t)&b->slot[i];
 	}
 }
@@ -74,7 +92,8 @@ int batch_room(struct batch *b, size_t max, uint8_t **ret)
 	int r = 0;
 
 	assert(max <= b->bound);
-	if (b->n == DOCS_MAX || b->used + max > b->bound)
+	if (b->parts[PART_CHUNKS].n == DOCS_MAX ||
+		b->parts[PART_MAPS].n == DOCS_MAX || b->used + max > b->bound)
 		r = batch_flush(b);
 	if (r == 0)
 		*ret = b->mem + b->used;
@@ -84,32 +103,33 @@ int batch_room(struct batch *b, size_t max, uint8_t **ret)
 int batch_add(struct batch *b, enum coll c, const struct digest *d,
 	uint32_t len, uint32_t plain)
 {
+	struct part *p = &b->parts[part_of(c)];
 	uint16_t *slot = find(b, c, d);
 
 	if (*slot)
 		return 0;
-	assert(b->n < DOCS_MAX && b->used + len <= b->bound);
-	b->docs[b->n] = (struct doc){ .coll = c,
+	assert(p->n < DOCS_MAX && b->used + len <= b->bound);
+	p->docs[p->n] = (struct doc){ .coll = c,
 		.key = key_of(d->b, sizeof(d->b)),
 		.version = random_u64(),
 		.generation = b->generation,
 		.body = b->mem + b->used,
 		.len = len };
-	b->plain[b->n] = plain;
+	p->plain[p->n] = plain;
 	b->used += len;
-	*slot = (uint16_t)++b->n;
+	*slot = (uint16_t)(1 + part_of(c) * DOCS_MAX + p->n++);
 	return 0;
 }
 
-static void count(struct batch *b)
+static void count(struct batch *b, const struct part *p)
 {
-	for (unsigned i = 0; i < b->n; i++) {
-		if (!b->inserted[i])
+	for (unsigned i = 0; i < p->n; i++) {
+		if (!p->inserted[i])
 			continue;
-		b->stats.stored += b->docs[i].len;
-		if (b->docs[i].coll == COLL_CHUNKS) {
+		b->stats.stored += p->docs[i].len;
+		if (p->docs[i].coll == COLL_CHUNKS) {
 			b->stats.n_chunks++;
-			b->stats.plain += b->plain[i];
+			b->stats.plain += p->plain[i];
 		} else {
 			b->stats.n_maps++;
 		}
@@ -118,15 +138,19 @@ static void count(struct batch *b)
 
 int batch_flush(struct batch *b)
 {
-	int r = 0;
+	for (unsigned i = 0; i < N_PARTS; i++) {
+		struct part *p = &b->parts[i];
+		int r = p->n == 0 ? 0
+				  : store_insert_many(b->repo->store, p->docs,
+					    p->n, p->inserted);
 
-	if (b->n)
-		r = store_insert_many(
-			b->repo->store, b->docs, b->n, b->inserted);
-	if (r < 0)
-		return r;
-	count(b);
-	b->n = 0;
+		if (r < 0)
+			return r;
+	}
+	for (unsigned i = 0; i < N_PARTS; i++) {
+		count(b, &b->parts[i]);
+		b->parts[i].n = 0;
+	}
 	b->used = 0;
 	memset(b->slot, 0, sizeof(b->slot));
 	return 0;

@@ -22,8 +22,8 @@
  * the last window of one lose less than half a percent.
  */
 #define ROUND 512u
-#define BATCH_TOTAL (128u << 20) /* of all threads together */
-#define BATCH_MAX (32u << 20)
+#define BATCH_TOTAL (64u << 20) /* of all threads together */
+#define BATCH_MAX (16u << 20)
 #define BATCH_NODES (4u << 20)
 #define THREADS_MAX 64u /* so that each has 2 MiB of it at least */
 #define ATTEMPTS 3

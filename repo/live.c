@@ -409,6 +409,18 @@ int live_read(struct live *l, uint64_t off, uint32_t len, struct pieces *ret)
 	return err;
 }
 
+void live_prefetch(struct live *l, uint64_t off, uint64_t len)
+{
+	struct root *root;
+
+	pthread_mutex_lock(&l->lock);
+	root = l->root;
+	root->n_refs++;
+	pthread_mutex_unlock(&l->lock);
+	disk_prefetch(root->disk, off, len);
+	root_put(l, root);
+}
+
 /* A page as it is now, before a part of it is written. */
 static int page_now(struct live *l, uint64_t off, uint8_t *out)
 {

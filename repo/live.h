@@ -48,6 +48,12 @@ uint64_t live_size(const struct live *l);
 int must_check live_read(
 	struct live *l, uint64_t off, uint32_t len, struct pieces *ret);
 
+/*
+ * Fetches chunks of a range of the map ahead of whoever will read it. Written
+ * pages are in the page cache.
+ */
+void live_prefetch(struct live *l, uint64_t off, uint64_t len);
+
 /* At most LIVE_WRITE_MAX bytes. */
 #define LIVE_WRITE_MAX (1u << 20)
 int must_check live_write(

@@ -16,7 +16,7 @@ struct uuid {
 /* "01234567-89ab-4cde-8f01-23456789abcd" and the terminating zero */
 #define UUID_TEXT 37
 
-/* A random (version 4) one, from the kernel. */
+/* A random (version 4) one, from OpenSSL, which the kernel seeds. */
 struct uuid uuid_random(void);
 
 /* 64 random bits, never 0: incarnations. */

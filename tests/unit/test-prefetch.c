@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is decoded ahead: for readers in order all of it, in time and never too
- * far; for the others nothing. The view and the disk are this test's own; they
+ * far; for the others nothing. The view is this test's own; they
  * only note what was asked for.
  */
 #undef NDEBUG
@@ -27,9 +27,9 @@
 static _Atomic uint8_t fetched[SIZE / UNIT + 1];
 static _Atomic uint64_t n_fetched, farthest;
 
-void disk_prefetch(struct disk *d, uint64_t off, uint64_t len)
+void view_prefetch(struct view *v, uint64_t off, uint64_t len)
 {
-	assert_non_null(d);
+	assert_non_null(v);
 	assert_true(len > 0 && off + len <= SIZE);
 	for (uint64_t at = off; at < off + len; at += UNIT)
 		atomic_store(&fetched[at / UNIT], 1);
@@ -58,13 +58,11 @@ struct state {
 
 static int set_up(void **state)
 {
-	static struct disk disk = { .size = SIZE };
 	static struct state s;
 
 	s = (struct state){ 0 };
 	s.view = calloc(1, sizeof(*s.view));
 	s.view->layout.disk = SIZE;
-	s.view->disk = &disk;
 	atomic_init(&s.view->n_refs, 1);
 	assert_int_equal(prefetch_init(&s.prefetch, 256 * MIB), 0);
 	reader_init(&s.reader, &s.prefetch, s.view);
