@@ -120,6 +120,8 @@ write_system() {
 			busybox echo "hivefs demo: the files are damaged"
 			busybox md5sum -c /etc/manifest | busybox grep -v OK
 		fi
+		# a second disk begins with what to do (demo-boot.sh --run)
+		[ ! -b /dev/vdb ] || busybox sh /dev/vdb
 		busybox sync
 		busybox mount -o remount,ro /
 		busybox poweroff -f

@@ -3,7 +3,9 @@
 #
 # demo - the whole of hivefs on one page, on a fresh Debian 12, in one command:
 # a machine that boots is backed up on two days, both days are mounted, the old
-# one is booted from its .img, restored and found equal.
+# one is booted from its .img, restored and found equal. Then it is booted to be
+# written to, the daemon dies in the midst of it, and what the guest had synced
+# is there after the next boot and in a new point, while the old one is as it was.
 #
 #   tools/demo.sh           cleans up after itself
 #   tools/demo.sh --keep    leaves the disk and the repository to play with
@@ -136,7 +138,17 @@ boots() {
 }
 
 boot() {
-	said=$(tools/demo-boot.sh "$1") || die "${1#"$dir"/} does not boot"
+	said=$(tools/demo-boot.sh "$@") || die "${*: -1} does not boot"
+}
+
+# boots_to_write DISK COMMANDS [--crash PID]: what the guest does is kept
+boots_to_write() {
+	local said
+	printf '  $ qemu-system-x86_64 … -drive file=%s,format=raw,cache=none\n' \
+		"${1#"$dir"/}"
+	timed boot --run "$2" "${@:3}" "$1" cache=none
+	printf '    console: %s\n' "${said//$'\n'/$'\n    console: '}"
+	guest=$said
 }
 
 printf 'hivefs demo: a repository of disk backups that is a file system\n'
@@ -214,7 +226,46 @@ cmp "$dir/restored.img" "$dir/day1.img" ||
 	die "the restored disk differs from the original"
 printf '    equal to the last byte\n'
 
-step "10. Every stored byte re-hashed, and the mount taken down"
+step "10. Day 1 boots to be written to; the daemon is killed right after a sync"
+pid=$(daemons)
+[ "$(wc -w <<<"$pid")" = 1 ] || die "there is not one daemon but: $pid"
+boots_to_write "$old/disk0.img" 'busybox echo written on day 1 >/root/note
+busybox sync
+busybox echo "hivefs demo: synced /root/note"
+busybox sleep 60' --crash "$pid"
+printf '  $ kill -9 %s                      # hivefs; QEMU went with it\n' "$pid"
+! ls "$dir/mnt" >/dev/null 2>&1 || die "the mount lives, but its daemon was killed"
+printf '    the mount is dead\n'
+
+step "11. Mounted again, booted again: the file is there"
+run fusermount3 -u "$dir/mnt"
+run hivefs "$dir/mnt"
+note "mount after the crash" "$took s"
+boots_to_write "$old/disk0.img" \
+	'busybox echo "hivefs demo: /root/note: $(busybox cat /root/note)"'
+[[ $guest == *"/root/note: written on day 1" ]] ||
+	die "what the guest had synced is lost"
+note "boot of what was written, after the crash" "$took s"
+run hivefs clones
+
+step "12. The point itself is what it was"
+timed cmp "$old/ro/disk0.img" "$dir/day1.img" ||
+	die "the point has changed"
+printf '    %s equals the disk of day 1 to the last byte\n' \
+	"${old#"$dir"/}/ro/disk0.img"
+
+step "13. What was written becomes a recovery point of its own"
+before=$(used "$dir/backups")
+run hivefs commit "web@${old##*/}"
+note "commit" "$took s"
+note "  the repository grew by" "$(human $(($(used "$dir/backups") - before)))"
+run hivefs points web
+sleep 1 # the kernel may know the old latest for as long
+cmp "$latest/ro/disk0.img" "$old/disk0.img" ||
+	die "the new point is not what was written"
+boots "$latest/disk0.img" 1
+
+step "14. Every stored byte re-hashed, and the mount taken down"
 run hivefs verify
 row "verify" "$(used "$dir/backups")" "$took"
 run fusermount3 -u "$dir/mnt"
@@ -243,6 +294,7 @@ cat <<-END
 	  hivefs diff web@latest~1 web@latest        # what changed in between
 	  mkdir -p /tmp/mnt && hivefs /tmp/mnt && ls -lsR /tmp/mnt
 	  tools/demo-boot.sh /tmp/mnt/web/latest/disk0.img
+	  hivefs clone web@latest test               # a disk to break, below /tmp/mnt/clones/test
 	  hivefs restore web/disk0@latest - | sha256sum
 	  fusermount3 -u /tmp/mnt
 END
