@@ -5,21 +5,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
-#include <xxhash.h>
 
+#include "repo/marker.h"
 #include "src/bytes.h"
 #include "src/log.h"
 
-#define FORMAT 1
-#define MARKER "hivefs"
-#define MARKER_TMP "hivefs.tmp"
-#define MARKER_FIRST "hivefs repository\n"
-#define MARKER_MAX 4096
 #define RESERVE_LEN (UINT64_C(16) << 20)
 #define RESERVE_STEP (64u << 10)
 /* less free space than this is not taken for the reserve */
@@ -75,119 +69,6 @@ static int check_file_system(int fd, const char *path)
 				"safe",
 				path, refused[i].name);
 	return 0;
-}
-
-static uint64_t marker_sum(const char *text, size_t len)
-{
-	return XXH3_64bits(text, len);
-}
-
-static int marker_write(struct repodir *d)
-{
-	char text[MARKER_MAX], uuid[UUID_TEXT];
-	scoped(closep) int fd = -1;
-	int n;
-
-	n = snprintf(text, sizeof(text),
-		MARKER_FIRST "format %d\nuuid %s\nsalt %016" PRIx64 "\n",
-		FORMAT, uuid_text(&d->seal.uuid, uuid), d->seal.salt);
-	n += snprintf(text + n, sizeof(text) - n, "sum %016" PRIx64 "\n",
-		marker_sum(text, (size_t)n));
-	fd = openat(d->fd, MARKER_TMP, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-		0600);
-	if (fd < 0 || write(fd, text, (size_t)n) != n || fsync(fd) != 0 ||
-		renameat(d->fd, MARKER_TMP, d->fd, MARKER) != 0 ||
-		fsync(d->fd) != 0)
-		return fail(errno ? errno : EIO, "%s/" MARKER ": %m", d->path);
-	return 0;
-}
-
-static bool uuid_parse(const char *text, struct uuid *ret)
-{
-	char back[UUID_TEXT];
-	size_t n = 0;
-
-	for (const char *p = text; n < sizeof(ret->b) && p[0] && p[1]; p += 2) {
-		char byte[3] = { 0 };
-
-		p += *p == '-';
-		memcpy(byte, p, 2);
-		ret->b[n++] = (uint8_t)strtoul(byte, NULL, 16);
-	}
-	return n == sizeof(ret->b) && strcmp(uuid_text(ret, back), text) == 0;
-}
-
-#define VALUE_MAX 64
-
-/* The value in the line at *AT, which must be NAME's; moves on to the next. */
-static bool marker_line(const char **at, const char *name, char *ret)
-{
-	size_t n = strlen(name), len;
-
-	if (strncmp(*at, name, n) != 0 || (*at)[n] != ' ')
-		return false;
-	len = strcspn(*at + n + 1, "\n");
-	if (len == 0 || len >= VALUE_MAX || (*at)[n + 1 + len] != '\n')
-		return false;
-	memcpy(ret, *at + n + 1, len);
-	ret[len] = '\0';
-	*at += n + 1 + len + 1;
-	return true;
-}
-
-static int marker_parse(const char *path, const char *text, struct seal *ret)
-{
-	char format[VALUE_MAX], uuid[VALUE_MAX], salt[VALUE_MAX],
-		sum[VALUE_MAX];
-	const char *at = text + strlen(MARKER_FIRST), *sum_at;
-	unsigned long n;
-	char *end;
-
-	if (strncmp(text, MARKER_FIRST, strlen(MARKER_FIRST)) != 0)
-		return fail(ENOMEDIUM,
-			"%s: not a hivefs repository: its file '" MARKER
-			"' is something else",
-			path);
-	if (!marker_line(&at, "format", format))
-		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	n = strtoul(format, &end, 10);
-	if (*end)
-		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	if (n != FORMAT)
-		return fail(EPROTONOSUPPORT,
-			"%s: is of format %lu, and this hivefs reads %d: it "
-			"needs %s hivefs",
-			path, n, FORMAT, n > FORMAT ? "a newer" : "an older");
-	if (!marker_line(&at, "uuid", uuid) || !marker_line(&at, "salt", salt))
-		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	sum_at = at;
-	if (!marker_line(&at, "sum", sum) || !uuid_parse(uuid, &ret->uuid) ||
-		strtoull(sum, NULL, 16) !=
-			marker_sum(text, (size_t)(sum_at - text)))
-		return fail(EBADMSG, "%s/" MARKER ": is damaged", path);
-	ret->salt = strtoull(salt, NULL, 16);
-	return 0;
-}
-
-static int marker_read(struct repodir *d)
-{
-	char text[MARKER_MAX + 1];
-	scoped(closep) int fd = -1;
-	ssize_t n;
-
-	fd = openat(d->fd, MARKER, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT)
-		return fail(ENOMEDIUM,
-			"%s: not a hivefs repository (create one with: hivefs "
-			"init %s)",
-			d->path, d->path);
-	if (fd < 0)
-		return fail(errno, "%s/" MARKER ": %m", d->path);
-	n = read(fd, text, MARKER_MAX);
-	if (n < 0)
-		return fail(errno, "%s/" MARKER ": read: %m", d->path);
-	text[n] = '\0';
-	return marker_parse(d->path, text, &d->seal);
 }
 
 bool repodir_exists(const char *path)
@@ -259,6 +140,29 @@ static int open_lock(struct repodir *d, bool alone)
 	return 0;
 }
 
+/* Nothing is made in a directory that is no repository, not even a lock. */
+static int open_alone(struct repodir *d)
+{
+	int r;
+
+	if (faccessat(d->fd, "segments", F_OK, 0) != 0)
+		return marker_read(d->fd, d->path, &d->seal);
+	if (d->read_only)
+		return fail(
+			EROFS, "%s: is on a read-only file system", d->path);
+	r = open_lock(d, true);
+	if (r == 0)
+		r = marker_rebuild(d->fd, d->path);
+	return r < 0 ? r : marker_read(d->fd, d->path, &d->seal);
+}
+
+static int open_shared(struct repodir *d)
+{
+	int r = marker_read(d->fd, d->path, &d->seal);
+
+	return r < 0 || d->read_only ? r : open_lock(d, false);
+}
+
 int repodir_open(const char *path, bool alone, struct repodir **ret)
 {
 	scoped(repodir_closep) struct repodir *d = repodir_new(path);
@@ -274,15 +178,8 @@ int repodir_open(const char *path, bool alone, struct repodir **ret)
 			path, path);
 	if (d->fd < 0)
 		return fail(-r, "%s: %m", path);
-	if (r < 0)
-		return r;
-	r = marker_read(d);
-	if (r < 0)
-		return r;
-	if (!d->read_only)
-		r = open_lock(d, alone);
-	else if (alone)
-		r = fail(EROFS, "%s: is on a read-only file system", path);
+	if (r == 0)
+		r = alone ? open_alone(d) : open_shared(d);
 	if (r < 0)
 		return r;
 	d->segments =
@@ -403,7 +300,9 @@ static int check_empty(struct repodir *d)
 				 : !name_is_ours(e->d_name))
 				r = fail(EEXIST,
 					pass ? "%s: holds segments of a "
-					       "repository without its marker"
+					       "repository without its "
+					       "marker: hivefs repair --index "
+					       "makes a new one"
 					     : "%s: is not empty",
 					d->path);
 		closedir(dir);
@@ -442,7 +341,7 @@ static int create_inside(struct repodir *d,
 	if (d->segments < 0 || index < 0 || fsync(index) != 0 ||
 		fsync(d->segments) != 0 || fsync(d->fd) != 0)
 		return fail(errno, "%s: %m", d->path);
-	return marker_write(d);
+	return marker_write(d->fd, d->path, &d->seal);
 }
 
 /* Makes the name of a new directory durable. */

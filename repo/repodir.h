@@ -34,7 +34,10 @@ int must_check repodir_create(const char *path, const struct uuid *uuid,
 /* Is it marked as a repository? Quietly. */
 bool repodir_exists(const char *path);
 
-/* ALONE: no other process may have it open, or open it later (-EBUSY). */
+/*
+ * ALONE: for repair. No other process may have it open, or open it later
+ * (-EBUSY), and a marker that is gone or damaged is made anew.
+ */
 int must_check repodir_open(const char *path, bool alone, struct repodir **ret);
 void repodir_close(struct repodir *d);
 DEFINE_CLEANUP(struct repodir *, repodir_close);

@@ -55,19 +55,31 @@ void segment_header_encode(const struct seal *seal, uint32_t id, uint8_t *buf)
 	put_le64(buf + HEADER_SUM, XXH3_64bits(buf, HEADER_SUM));
 }
 
-int segment_header_check(
-	const struct seal *seal, uint32_t id, const uint8_t *buf)
+int segment_header_seal(const uint8_t *buf, uint32_t id, struct seal *ret)
 {
 	if (memcmp(buf, HEADER_MAGIC, 8) != 0 ||
 		get_le64(buf + HEADER_SUM) != XXH3_64bits(buf, HEADER_SUM))
 		return -EBADMSG;
 	if (get_le32(buf + 0x08) != FORMAT)
 		return -EPROTONOSUPPORT;
-	if (get_le32(buf + 0x0c) != id ||
-		memcmp(buf + 0x10, seal->uuid.b, 16) != 0 ||
-		get_le64(buf + 0x20) != seal->salt)
+	if (get_le32(buf + 0x0c) != id)
 		return -EBADMSG;
+	memcpy(ret->uuid.b, buf + 0x10, 16);
+	ret->salt = get_le64(buf + 0x20);
 	return 0;
+}
+
+int segment_header_check(
+	const struct seal *seal, uint32_t id, const uint8_t *buf)
+{
+	struct seal is;
+	int r = segment_header_seal(buf, id, &is);
+
+	if (r < 0)
+		return r;
+	return memcmp(is.uuid.b, seal->uuid.b, 16) == 0 && is.salt == seal->salt
+		       ? 0
+		       : -EBADMSG;
 }
 
 uint64_t record_len(unsigned key_len, uint32_t body_len)

@@ -43,6 +43,9 @@ void segment_header_encode(const struct seal *seal, uint32_t id, uint8_t *buf);
 /* -EBADMSG, or -EPROTONOSUPPORT for a newer format. */
 int must_check segment_header_check(
 	const struct seal *seal, uint32_t id, const uint8_t *buf);
+/* The same where the seal is not known: what it is. */
+int must_check segment_header_seal(
+	const uint8_t *buf, uint32_t id, struct seal *ret);
 
 enum record_kind {
 	RECORD_DAMAGED = 0, /* of a scan: a stretch that is no record */
