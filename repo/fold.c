@@ -274,6 +274,8 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 		err = map_base_error(base);
 	if (err == 0)
 		err = flush(p);
+	if (err == 0)
+		err = live_carry_side(p->live);
 	/* what was carried must last before the stream it came from goes */
 	if (err == 0)
 		err = live_sync(p->live);

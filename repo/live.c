@@ -9,7 +9,6 @@
 
 #include "repo/chunk.h"
 #include "repo/overlay.h"
-#include "repo/wrecord.h"
 #include "src/bytes.h"
 #include "src/log.h"
 
@@ -27,6 +26,8 @@ struct live {
 	uint64_t size;
 	uint32_t sector_size;
 	pthread_mutex_t turn; /* before lock: of writers; the stream's order */
+	struct side *side;    /* turn to change it */
+	bool side_noted;      /* turn; since the cut */
 	uint64_t cut;         /* turn; the frozen layer ends before it */
 	uint64_t cut_data;    /* turn; what `data` was then */
 	pthread_mutex_t lock; /* for moments: what is where */
@@ -245,6 +246,17 @@ static int enter_data(struct live *l, uint64_t page, uint64_t n,
 	return err;
 }
 
+/* Room for it was reserved. */
+static void note_side(
+	struct live *l, const struct wrecord *r, const uint8_t *data)
+{
+	side_apply(l->side, r, data);
+	l->side_noted = true;
+	pthread_mutex_lock(&l->lock);
+	l->written = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
 static int replay(void *arg, uint64_t seq, uint64_t place,
 	const uint8_t *payload, uint32_t len)
 {
@@ -256,6 +268,12 @@ static int replay(void *arg, uint64_t seq, uint64_t place,
 	if (err < 0)
 		return fail(EBADMSG, "%s: record %" PRIu64 ": is damaged",
 			l->name, seq);
+	if (r.space != WRECORD_DISK) {
+		err = side_reserve(l->side, &r);
+		if (err == 0)
+			note_side(l, &r, payload + WRECORD_HEAD);
+		return err;
+	}
 	if (r.kind == WRECORD_ZERO)
 		return enter_zero(l, r.off / PAGE_LEN, r.len / PAGE_LEN);
 	for (uint64_t i = 0; i < r.len / PAGE_LEN; i++)
@@ -283,6 +301,8 @@ int live_open(struct cache *c, const char *name, const struct clone_disk *d,
 	pthread_mutex_init(&l->lock, NULL);
 	l->name = strdup(name);
 	err = l->name ? overlay_new(&l->active) : -ENOMEM;
+	if (err == 0)
+		err = side_new(&l->side);
 	if (err < 0)
 		fail(-err, "%s: %m", name);
 	if (err == 0)
@@ -309,6 +329,8 @@ void live_close(struct live *l)
 		overlay_free(l->frozen);
 	if (l->active)
 		overlay_free(l->active);
+	if (l->side)
+		side_free(l->side);
 	pthread_mutex_destroy(&l->lock);
 	pthread_mutex_destroy(&l->turn);
 	free(l->name);
@@ -475,7 +497,8 @@ static int append_pages(
 		iov[n_iov++] = (struct iovec){ tail, PAGE_LEN };
 		pages[n++] = tail;
 	}
-	wrecord_write(WRECORD_DATA, first, last - first, record);
+	wrecord_write(
+		&(struct wrecord){ .off = first, .len = last - first }, record);
 	err = stream_append(l->stream, iov, n_iov, &seq, &place);
 	return err < 0 ? err
 		       : enter_data(l, first / PAGE_LEN, n, pages,
@@ -504,7 +527,10 @@ static int append_zero(struct live *l, uint64_t off, uint64_t len)
 	struct iovec iov = { record, sizeof(record) };
 	uint64_t seq, place;
 
-	wrecord_write(WRECORD_ZERO, off, round_up(len, PAGE_LEN), record);
+	wrecord_write(&(struct wrecord){ .kind = WRECORD_ZERO,
+			      .off = off,
+			      .len = round_up(len, PAGE_LEN) },
+		record);
 	return stream_append(l->stream, &iov, 1, &seq, &place);
 }
 
@@ -549,6 +575,51 @@ int live_zero(struct live *l, uint64_t off, uint64_t len)
 		return 0;
 	pthread_mutex_lock(&l->turn);
 	err = zero_turn(l, off, len);
+	pthread_mutex_unlock(&l->turn);
+	return err;
+}
+
+struct side *live_side(struct live *l)
+{
+	return l->side;
+}
+
+/* Our turn. */
+static int append_side(void *arg, const struct wrecord *r, const uint8_t *data)
+{
+	struct live *l = arg;
+	uint8_t record[WRECORD_HEAD];
+	struct iovec iov[2] = { { record, sizeof(record) },
+		{ (void *)(uintptr_t)data, r->len } };
+	uint64_t seq, place;
+
+	wrecord_write(r, record);
+	return stream_append(
+		l->stream, iov, r->kind == WRECORD_DATA ? 2 : 1, &seq, &place);
+}
+
+int live_write_side(
+	struct live *l, const struct wrecord *r, const uint8_t *data)
+{
+	int err;
+
+	assert(r->space != WRECORD_DISK && r->kind != WRECORD_ZERO &&
+		(r->kind != WRECORD_DATA ||
+			(r->len > 0 && r->len <= WRECORD_SIDE_MAX)));
+	if (!l->owned)
+		return -EROFS;
+	pthread_mutex_lock(&l->turn);
+	if (r->kind == WRECORD_DATA && !side_fits(l->side, r->len))
+		err = fail(EIO,
+			"%s: views of it keep as much metadata as they "
+			"may: %u bytes",
+			l->name, SIDE_MAX);
+	else
+		err = side_reserve(l->side, r);
+	if (err == 0)
+		err = append_side(l, r, data);
+	if (err == 0)
+		note_side(l, r, data);
 	pthread_mutex_unlock(&l->turn);
 	return err;
 }
@@ -637,7 +708,7 @@ int live_freeze(struct live *l)
 
 	pthread_mutex_lock(&l->lock);
 	if (!l->frozen) {
-		ret = overlay_stats(l->active).n_pages > 0;
+		ret = overlay_stats(l->active).n_pages > 0 || l->side_noted;
 		if (ret && overlay_new(&fresh) < 0)
 			ret = -ENOMEM;
 		if (ret == 1) {
@@ -645,6 +716,7 @@ int live_freeze(struct live *l)
 			l->active = fresh;
 			l->cut = stream_next(l->stream);
 			l->cut_data = l->data;
+			l->side_noted = false;
 		}
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -749,6 +821,16 @@ int live_carry(struct live *l, uint64_t window)
 			err = carry_run(l, page, n, place);
 		page += n;
 	}
+	pthread_mutex_unlock(&l->turn);
+	return err;
+}
+
+int live_carry_side(struct live *l)
+{
+	int err;
+
+	pthread_mutex_lock(&l->turn);
+	err = side_visit(l->side, append_side, l);
 	pthread_mutex_unlock(&l->turn);
 	return err;
 }

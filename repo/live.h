@@ -23,6 +23,7 @@
 
 #include "repo/clone.h"
 #include "repo/disk.h"
+#include "repo/side.h"
 #include "repo/stream.h"
 
 struct live;
@@ -59,6 +60,15 @@ void live_prefetch(struct live *l, uint64_t off, uint64_t len);
 int must_check live_write(
 	struct live *l, uint64_t off, uint32_t len, const void *buf);
 int must_check live_zero(struct live *l, uint64_t off, uint64_t len);
+
+/*
+ * What its views keep beside it, in order with what is written to the disk;
+ * folds carry it on, and no point has it. -EIO, logged, where they would keep
+ * too much.
+ */
+struct side *live_side(struct live *l);
+int must_check live_write_side(
+	struct live *l, const struct wrecord *r, const uint8_t *data);
 
 /* All writes that returned before it survive power loss when it returns 0. */
 int must_check live_sync(struct live *l);
@@ -102,6 +112,9 @@ int must_check live_read_frozen(
 
 /* Takes a window's frozen pages over to the layer above, instead of folding. */
 int must_check live_carry(struct live *l, uint64_t window);
+
+/* Appends what views keep anew, so that the stream before the cut can go. */
+int must_check live_carry_side(struct live *l);
 
 int must_check live_thaw(struct live *l, const struct digest *root);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Guards a clone's disk against a plain buffer: random writes, zeroes, folds,
- * commits and reopenings; that the point it came from never changes; and that
- * scattered writes cost the chunks they touch.
+ * commits and reopenings; that the point it came from never changes; that
+ * scattered writes cost the chunks they touch; and that what views keep beside
+ * it stays with it, in order, also where the stream is torn off.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,6 +37,10 @@ static struct cache *cache;
 static uint8_t *want;
 static struct point base;
 static uint64_t seed = 1;
+
+/* what two views keep, over bytes that are all 0xee */
+#define SIDE_LEN 5000u
+static uint8_t want_side[2][SIDE_LEN];
 
 static uint64_t rnd(uint64_t below)
 {
@@ -80,6 +85,7 @@ static int set_up(void **state)
 	memset(want, 0, SIZE + PAGE_LEN);
 	for (uint64_t off = 0; off < SIZE; off += 3 << 17)
 		fill(want + off, MIN_OF(SIZE - off, UINT64_C(1) << 18));
+	memset(want_side, 0xee, sizeof(want_side));
 	if (repo_init(dir, 1, &uuid) < 0 || repo_open(dir, 0, &repo) < 0)
 		return -1;
 	if (cache_new(repo, 32 << 20, &cache) < 0)
@@ -117,6 +123,27 @@ static void check(struct live *l, uint64_t off, uint32_t len)
 	free(got);
 }
 
+static void check_side(struct live *l)
+{
+	uint8_t got[SIDE_LEN];
+
+	for (uint8_t i = 0; i < 2; i++) {
+		memset(got, 0xee, SIDE_LEN);
+		side_read(live_side(l), i + 1, 0, SIDE_LEN, got);
+		assert_memory_equal(got, want_side[i], SIDE_LEN);
+	}
+}
+
+static void write_side(struct live *l)
+{
+	uint8_t i = (uint8_t)rnd(2);
+	struct wrecord r = { .space = i + 1, .off = rnd(SIDE_LEN) };
+
+	r.len = 1 + rnd(MIN_OF(SIDE_LEN - r.off, UINT64_C(600)));
+	fill(want_side[i] + r.off, r.len);
+	assert_int_equal(live_write_side(l, &r, want_side[i] + r.off), 0);
+}
+
 /* All its bytes; and what it says of holes and blocks is true. */
 static void check_all(struct live *l)
 {
@@ -136,6 +163,7 @@ static void check_all(struct live *l)
 		off += e.len;
 	}
 	assert_int_equal(live_data(l), data);
+	check_side(l);
 }
 
 static void one_write(struct live *l)
@@ -159,6 +187,8 @@ static void one_write(struct live *l)
 	}
 	if (what == 3)
 		check(l, off, len);
+	if (what == 4)
+		write_side(l);
 }
 
 static struct open_clone *take_clone(const char *name)
@@ -266,6 +296,148 @@ static void folding_beside_writes(void **state)
 	open_clone_close(o);
 }
 
+/* The file of the only stream that has records. */
+static void stream_path(char *path, size_t cap)
+{
+	char command[128];
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		"ls -S '%s'/streams/*/*.str | head -1", dir);
+	f = popen(command, "r");
+	assert_true(f && fgets(path, (int)cap, f));
+	path[strcspn(path, "\n")] = 0;
+	pclose(f);
+}
+
+/* Behind its last record: zeroes are written ahead. */
+static uint64_t stream_end(const char *path)
+{
+	uint8_t b[4096];
+	uint64_t end = 0, off = 0;
+	FILE *f = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(f);
+	while ((n = fread(b, 1, sizeof(b), f)) > 0) {
+		for (size_t i = 0; i < n; i++)
+			end = b[i] ? off + i + 1 : end;
+		off += n;
+	}
+	fclose(f);
+	return round_up(end, 8);
+}
+
+static uint64_t stamp_of_disk(struct live *l)
+{
+	uint8_t b[8];
+	struct pieces p;
+
+	assert_int_equal(live_read(l, 0, 8, &p), 0);
+	pieces_copy(&p, b);
+	pieces_fini(&p);
+	return get_le64(b);
+}
+
+/* Whatever is torn off: one order for the disk and for what is beside it. */
+static void torn_off(void **state)
+{
+	struct open_clone *o = take_clone("torn");
+	struct uuid id = clone_named_id("torn");
+	struct wrecord r = { .space = 3, .off = 777, .len = 8 };
+	char path[256];
+	off_t len;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 60; i++) {
+		uint8_t b[8];
+
+		put_le64(b, i);
+		assert_int_equal(live_write(open_clone_disk(o, 0), 0, 8, b), 0);
+		assert_int_equal(
+			live_write_side(open_clone_disk(o, 0), &r, b), 0);
+	}
+	open_clone_close(o);
+	stream_path(path, sizeof(path));
+	for (len = 60 * (4096 + 200); len > 20000; len -= 5003) {
+		uint8_t b[8] = { 0 };
+		uint64_t disk;
+
+		assert_int_equal(truncate(path, len), 0);
+		assert_int_equal(open_clone_take(cache, &id, &me, &o), 0);
+		disk = stamp_of_disk(open_clone_disk(o, 0));
+		side_read(live_side(open_clone_disk(o, 0)), 3, 777, 8, b);
+		assert_true(disk == get_le64(b) || disk == get_le64(b) + 1);
+		assert_true(disk < 60 && disk > 0);
+		open_clone_close(o);
+	}
+}
+
+/* A fold that dies while it carries them on leaves them as they were. */
+static void carried_in_part(void **state)
+{
+	struct open_clone *o = take_clone("part");
+	struct uuid id = clone_named_id("part");
+	char path[256];
+	off_t before, after;
+	struct live *l;
+
+	(void)state;
+	for (unsigned i = 0; i < 50; i++)
+		write_side(open_clone_disk(o, 0));
+	open_clone_close(o);
+	stream_path(path, sizeof(path));
+	for (unsigned i = 0; i < 12; i++) {
+		assert_int_equal(open_clone_take(cache, &id, &me, &o), 0);
+		l = open_clone_disk(o, 0);
+		check_side(l);
+		before = (off_t)stream_end(path);
+		live_hold(l);
+		assert_int_equal(live_freeze(l), 1);
+		live_unhold(l);
+		assert_int_equal(live_carry_side(l), 0);
+		after = (off_t)stream_end(path);
+		open_clone_close(o);
+		assert_true(after > before);
+		assert_int_equal(
+			truncate(path, before + (off_t)rnd((uint64_t)(after -
+								      before))),
+			0);
+	}
+	assert_int_equal(open_clone_take(cache, &id, &me, &o), 0);
+	check_all(open_clone_disk(o, 0));
+	open_clone_close(o);
+}
+
+/* Only what views keep was written: it is folded, too, and kept. */
+static void side_alone(void **state)
+{
+	struct open_clone *o = take_clone(NULL);
+	struct uuid id = clone_own_id(&base.id);
+	struct clone c;
+
+	(void)state;
+	assert_false(open_clone_written(o));
+	for (unsigned i = 0; i < 5; i++) {
+		struct point p;
+
+		write_side(open_clone_disk(o, 0));
+		assert_true(open_clone_written(o));
+		assert_int_equal(open_clone_commit(o, &p), 0);
+		assert_point_is(&p, want);
+		assert_memory_equal(&p.disks.v[0].root, &base.disks.v[0].root,
+			sizeof(struct digest));
+		point_fini(&p);
+		check_all(open_clone_disk(o, 0));
+		assert_int_equal(clone_get(repo, &id, &c), 0);
+		assert_true(c.disks.v[0].from > i);
+		clone_fini(&c);
+		o = reopen(o, &id);
+		check_all(open_clone_disk(o, 0));
+	}
+	open_clone_close(o);
+}
+
 static void scattered_writes_cost_their_chunks(void **state)
 {
 	struct open_clone *o = take_clone("few");
@@ -341,6 +513,7 @@ static void a_discarded_clone_begins_anew(void **state)
 	clone_fini(&c);
 	assert_int_equal(clone_get(repo, &id, &c), -ENOENT);
 	memcpy(want, before, SIZE);
+	memset(want_side, 0xee, sizeof(want_side));
 	o = take_clone(NULL);
 	check_all(open_clone_disk(o, 0));
 	open_clone_close(o);
@@ -354,6 +527,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(against_a_buffer),
 		TEST(folding_beside_writes),
+		TEST(torn_off),
+		TEST(carried_in_part),
+		TEST(side_alone),
 		TEST(scattered_writes_cost_their_chunks),
 		TEST(one_owner_at_a_time),
 		TEST(a_discarded_clone_begins_anew),
