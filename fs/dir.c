@@ -282,7 +282,7 @@ static int find_in_point(
 	return r;
 }
 
-int dir_find(
+static int find_ours(
 	struct tree *t, struct node *n, const char *name, struct node_id *ret)
 {
 	char newest_name[POINT_NAME];
@@ -322,6 +322,52 @@ int dir_find(
 	return -ENOENT;
 }
 
+static struct node_id foreign_id(
+	const struct foreign_dir *dir, struct foreign *f)
+{
+	return (struct node_id){ .kind = foreign_is_dir(f) ? NODE_FOREIGN_DIR
+							   : NODE_FOREIGN,
+		.clone = dir->clone,
+		.foreign = f };
+}
+
+int dir_find(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret)
+{
+	struct foreign_dir dir;
+	struct foreign *f;
+	int r = find_ours(t, n, name, ret);
+
+	if (r != -ENOENT || !tree_foreign_dir(t, n, &dir))
+		return r;
+	r = foreign_find(t->foreigns, &dir, name, &f);
+	if (r == 0)
+		*ret = foreign_id(&dir, f);
+	return r;
+}
+
+/* Names that may come to be ours in a directory of views. */
+static const char *const reserved[] = { "ro", "files", "point.json",
+	"clone.json" };
+
+int dir_is_free(struct tree *t, struct node *n, const char *name)
+{
+	struct foreign_dir dir;
+	struct node_id id;
+	int r;
+
+	if (!tree_foreign_dir(t, n, &dir))
+		return -EPERM;
+	if (dir.in)
+		return 0;
+	for (size_t i = 0; i < N_ELEMS(reserved); i++)
+		if (strcmp(name, reserved[i]) == 0)
+			return -EPERM;
+	r = find_ours(t, n, name, &id);
+	return r == -ENOENT ? 0 : r == 0 ? -EPERM : r;
+}
+
+/* A reference that ID has is the directory's then. */
 static int add(struct dir *d, const struct node_id *id, const char *name)
 {
 	struct dir_entry e = { .id = *id, .name = strdup(name) };
@@ -405,6 +451,29 @@ static int list_own_clone(struct tree *t, struct node *n, struct dir *ret)
 	return r == -ENOENT ? 0 : r;
 }
 
+struct foreigners {
+	const struct foreign_dir *dir;
+	struct dir *list;
+};
+
+static int add_foreign(void *arg, const char *name, struct foreign *f)
+{
+	const struct foreigners *into = arg;
+	struct node_id id = foreign_id(into->dir, f);
+
+	return add(into->list, &id, name);
+}
+
+static int list_foreign(struct tree *t, struct node *n, struct dir *ret)
+{
+	struct foreign_dir dir;
+	struct foreigners into = { &dir, ret };
+
+	return tree_foreign_dir(t, n, &dir)
+		       ? foreign_list(t->foreigns, &dir, add_foreign, &into)
+		       : 0;
+}
+
 int dir_list(struct tree *t, struct node *n, struct dir *ret)
 {
 	enum node_kind kind = n->id.kind;
@@ -427,12 +496,16 @@ int dir_list(struct tree *t, struct node *n, struct dir *ret)
 	if (r == 0 &&
 		(kind == NODE_POINT || kind == NODE_RO || kind == NODE_CLONE))
 		r = list_views(t, n, ret);
+	if (r == 0)
+		r = list_foreign(t, n, ret);
 	return r;
 }
 
 void dir_fini(struct dir *d)
 {
-	for (size_t i = 0; i < d->n; i++)
+	for (size_t i = 0; i < d->n; i++) {
+		node_id_fini(&d->v[i].id);
 		free(d->v[i].name);
+	}
 	vec_fini(d);
 }

@@ -13,9 +13,13 @@
 #include "fs/tree.h"
 #include "src/vec.h"
 
-/* What NAME in directory N is. */
+/* What NAME in directory N is; node_id_fini(). */
 int must_check dir_find(
 	struct tree *t, struct node *n, const char *name, struct node_id *ret);
+
+/* 0 if a foreign file in N may be called NAME, as far as that is ours to say;
+ * -EPERM, quietly. */
+int must_check dir_is_free(struct tree *t, struct node *n, const char *name);
 
 struct dir_entry {
 	struct node_id id;

@@ -20,7 +20,8 @@ int fs_init(
 		return err;
 	}
 	branches_init(&fs->branches, fs->cache, place);
-	tree_init(&fs->tree, r, &fs->branches, time(NULL));
+	foreigns_init(&fs->foreigns);
+	tree_init(&fs->tree, r, &fs->branches, &fs->foreigns, time(NULL));
 	commits_init(&fs->commits);
 	pthread_mutex_init(&fs->lock, NULL);
 	return 0;
@@ -34,6 +35,7 @@ void fs_fini(struct fs *fs)
 		handle_free(fs, fs->handles);
 	commits_fini(&fs->commits);
 	tree_fini(&fs->tree);
+	foreigns_fini(&fs->foreigns);
 	branches_fini(&fs->branches);
 	cache_free(fs->cache);
 	pthread_mutex_destroy(&fs->lock);

@@ -20,6 +20,7 @@ struct fs {
 	struct repo *repo;
 	struct cache *cache;
 	struct branches branches;
+	struct foreigns foreigns;
 	struct prefetch prefetch;
 	struct tree tree;
 	struct commits commits;

@@ -56,10 +56,11 @@ static int open_kind(struct fs *fs, struct node *n, int flags, struct handle *h)
 {
 	bool writes = (flags & O_ACCMODE) != O_RDONLY;
 
-	if (writes && (n->id.kind != NODE_CLONE_VIEW || fs->tree.read_only))
+	if (writes && (fs->tree.read_only || (n->id.kind != NODE_CLONE_VIEW &&
+						     !n->id.foreign)))
 		return -EROFS;
 	/* a disk has its size, and what cannot be cut is not emptied */
-	if (flags & O_TRUNC)
+	if ((flags & O_TRUNC) && !n->id.foreign)
 		return -EPERM;
 	switch (n->id.kind) {
 	case NODE_VIEW:
@@ -74,6 +75,8 @@ static int open_kind(struct fs *fs, struct node *n, int flags, struct handle *h)
 		return status_json(fs, &h->text);
 	case NODE_METRICS:
 		return status_metrics(fs, &h->text);
+	case NODE_FOREIGN:
+		return flags & O_TRUNC ? foreign_resize(h->id.foreign, 0) : 0;
 	case NODE_ROOT:
 	case NODE_CONTROL:
 	case NODE_MACHINE:
@@ -81,6 +84,7 @@ static int open_kind(struct fs *fs, struct node *n, int flags, struct handle *h)
 	case NODE_RO:
 	case NODE_CLONES:
 	case NODE_CLONE:
+	case NODE_FOREIGN_DIR:
 		return 0; /* listed when it is read */
 	case NODE_LATEST:
 		break;
@@ -96,8 +100,11 @@ int handle_open(struct fs *fs, struct node *n, int flags, struct handle **ret)
 	if (!h)
 		return fail(ENOMEM, "open: %m");
 	h->id = n->id;
+	if (h->id.foreign)
+		foreign_ref(h->id.foreign);
 	r = open_kind(fs, n, flags, h);
 	if (r < 0) {
+		node_id_fini(&h->id);
 		free(h);
 		return r;
 	}
@@ -127,6 +134,7 @@ void handle_free(struct fs *fs, struct handle *h)
 		view_put(h->view);
 	}
 	dir_fini(&h->dir);
+	node_id_fini(&h->id);
 	free(h->text);
 	free(h);
 }

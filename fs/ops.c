@@ -9,6 +9,7 @@
 
 #include "fs/dir.h"
 #include "fs/handle.h"
+#include "fs/ops_foreign.h"
 #include "fs/ops_write.h"
 #include "fs/request.h"
 #include "src/bytes.h"
@@ -29,8 +30,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	fs->ready(fs->ready_arg);
 }
 
-static int make_entry(struct fs *fs, struct node *parent,
-	const struct node_id *id, struct fuse_entry_param *ret)
+int ops_entry(struct fs *fs, struct node *parent, const struct node_id *id,
+	struct fuse_entry_param *ret)
 {
 	struct node *n;
 	int r = tree_get(&fs->tree, parent, id, &n);
@@ -46,6 +47,17 @@ static int make_entry(struct fs *fs, struct node *parent,
 	return r;
 }
 
+void ops_reply_entry(fuse_req_t req, int r, const struct fuse_entry_param *e)
+{
+	struct fs *fs = fs_of(req);
+
+	if (r < 0)
+		reply_status(req, r);
+	else if (fuse_reply_entry(req, e) == -ENOENT)
+		/* the process was interrupted: the kernel does not know it */
+		tree_forget(&fs->tree, node_of(fs, e->ino), 1);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct fs *fs = fs_of(req);
@@ -54,13 +66,11 @@ static void op_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct node_id id;
 	int r = dir_find(&fs->tree, dir, name, &id);
 
-	if (r == 0)
-		r = make_entry(fs, dir, &id, &e);
-	if (r < 0)
-		reply_status(req, r);
-	else if (fuse_reply_entry(req, &e) == -ENOENT)
-		/* the process was interrupted: the kernel does not know it */
-		tree_forget(&fs->tree, node_of(fs, e.ino), 1);
+	if (r == 0) {
+		r = ops_entry(fs, dir, &id, &e);
+		node_id_fini(&id);
+	}
+	ops_reply_entry(req, r, &e);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -206,7 +216,9 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct handle *h = handle_of(fi);
 
 	(void)ino;
-	if (!h->view) {
+	if (h->id.foreign) {
+		foreign_answer(req, h->id.foreign, size, (uint64_t)off);
+	} else if (!h->view) {
 		read_text(req, h, size, (size_t)off);
 	} else if (is_misaligned(fi, off, size)) {
 		fuse_reply_err(req, EINVAL);
@@ -283,7 +295,7 @@ static size_t add_plus(fuse_req_t req, struct handle *h, struct node *dir,
 	none.attr.st_mode = entry ? node_type(entry->id.kind) : S_IFDIR;
 	none.attr.st_ino = entry ? node_ino(&entry->id)
 				 : (at ? dir->parent->ino : dir->ino);
-	if (!entry || make_entry(fs, dir, &entry->id, &e) < 0)
+	if (!entry || ops_entry(fs, dir, &entry->id, &e) < 0)
 		e = none;
 	return fuse_add_direntry_plus(
 		req, buf, room, name, &e, (off_t)(at + 1));
@@ -379,10 +391,11 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.setxattr = op_setxattr,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
+	.create = op_create,
 	.mknod = op_mknod,
 	.mkdir = op_mkdir,
-	.unlink = op_remove,
-	.rmdir = op_remove,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
 	.symlink = op_symlink,
 	.rename = op_rename,
 	.link = op_link,

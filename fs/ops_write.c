@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 
 #include "fs/handle.h"
+#include "fs/ops_foreign.h"
 #include "fs/request.h"
 #include "src/bytes.h"
 
@@ -30,6 +31,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
 	int r;
 
 	(void)ino;
+	if (handle_of(fi)->id.foreign) {
+		foreign_store(req, handle_of(fi), buf, size, off);
+		return;
+	}
 	if (!v || is_misaligned(fi, off, size)) {
 		fuse_reply_err(req, v ? EINVAL : EBADF);
 		return;
@@ -109,9 +114,14 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct fs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
 	struct stat st;
-	int r = tree_stat(&fs->tree, n, &st);
+	int r;
 
 	(void)fi;
+	if (n->id.foreign) {
+		foreign_change(req, n, attr, to_set);
+		return;
+	}
+	r = tree_stat(&fs->tree, n, &st);
 	if (r == 0 && n->id.kind != NODE_CLONE_VIEW)
 		r = -EPERM;
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) &&
@@ -121,48 +131,6 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		reply_status(req, r);
 	else
 		fuse_reply_attr(req, &st, node_attr_timeout(n));
-}
-
-void op_mknod(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
-	dev_t dev)
-{
-	(void)ino;
-	(void)name;
-	(void)mode;
-	(void)dev;
-	fuse_reply_err(req, EPERM);
-}
-
-void op_mkdir(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode)
-{
-	op_mknod(req, ino, name, mode, 0);
-}
-
-void op_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	op_mknod(req, ino, name, 0, 0);
-}
-
-void op_symlink(
-	fuse_req_t req, const char *target, fuse_ino_t ino, const char *name)
-{
-	(void)target;
-	op_mknod(req, ino, name, 0, 0);
-}
-
-void op_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
-	fuse_ino_t new_ino, const char *new_name, unsigned flags)
-{
-	(void)new_ino;
-	(void)new_name;
-	op_mknod(req, ino, name, flags, 0);
-}
-
-void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_ino,
-	const char *new_name)
-{
-	(void)new_ino;
-	op_mknod(req, ino, new_name, 0, 0);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,

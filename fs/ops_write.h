@@ -21,18 +21,6 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct fuse_file_info *fi);
 
-/* The tree's shape is the repository's affair. */
-void op_mknod(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
-	dev_t dev);
-void op_mkdir(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode);
-void op_remove(fuse_req_t req, fuse_ino_t ino, const char *name);
-void op_symlink(
-	fuse_req_t req, const char *target, fuse_ino_t ino, const char *name);
-void op_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
-	fuse_ino_t new_ino, const char *new_name, unsigned flags);
-void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_ino,
-	const char *new_name);
-
 /* What is said to clones: fs/control.h. */
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	const char *value, size_t size, int flags);

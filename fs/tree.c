@@ -32,6 +32,8 @@ static int compare(const void *a, const void *b)
 		return x->disk < y->disk ? -1 : 1;
 	if (x->format != y->format)
 		return x->format < y->format ? -1 : 1;
+	if (x->foreign != y->foreign)
+		return x->foreign < y->foreign ? -1 : 1;
 	static_assert(sizeof(x->point) == POINT_ID_LEN, "no padding");
 	return memcmp(&x->point, &y->point, sizeof(x->point))
 		       ?: memcmp(&x->clone, &y->clone, sizeof(x->clone));
@@ -39,7 +41,7 @@ static int compare(const void *a, const void *b)
 
 uint64_t node_ino(const struct node_id *id)
 {
-	uint8_t b[8 + POINT_ID_LEN + 16 + sizeof(id->clone)] = { 0 };
+	uint8_t b[8 + POINT_ID_LEN + 16 + sizeof(id->clone) + 8] = { 0 };
 	struct key key = point_key(&id->point);
 	struct digest d;
 
@@ -50,14 +52,19 @@ uint64_t node_ino(const struct node_id *id)
 		memcpy(b + 8 + POINT_ID_LEN, id->format->extension,
 			MIN_OF(strlen(id->format->extension), 16u));
 	memcpy(b + 8 + POINT_ID_LEN + 16, id->clone.b, sizeof(id->clone.b));
-	d = digest_of(b, sizeof(b));
+	if (id->foreign)
+		put_le64(b + sizeof(b) - 8, foreign_number(id->foreign));
+	d = digest_of(b, id->foreign ? sizeof(b) : sizeof(b) - 8);
 	return get_le64(d.b) | 2; /* 0 is none, 1 the root */
 }
 
-void tree_init(
-	struct tree *t, struct repo *r, struct branches *branches, int64_t now)
+void tree_init(struct tree *t, struct repo *r, struct branches *branches,
+	struct foreigns *foreigns, int64_t now)
 {
-	*t = (struct tree){ .repo = r, .branches = branches, .started = now };
+	*t = (struct tree){ .repo = r,
+		.branches = branches,
+		.foreigns = foreigns,
+		.started = now };
 	t->root = (struct node){ .id = { .kind = NODE_ROOT },
 		.parent = &t->root,
 		.ino = 1,
@@ -65,10 +72,17 @@ void tree_init(
 	pthread_mutex_init(&t->lock, NULL);
 }
 
+void node_id_fini(struct node_id *id)
+{
+	if (id->foreign)
+		foreign_put(take(id->foreign));
+}
+
 static void node_free(struct node *n)
 {
 	struct point *p = atomic_load(&n->point);
 
+	node_id_fini(&n->id);
 	if (p)
 		point_fini(p);
 	free(p);
@@ -106,8 +120,11 @@ int tree_get(struct tree *t, struct node *parent, const struct node_id *id,
 		n = *slot;
 		n->n_refs++;
 	}
-	if (n == fresh)
+	if (n == fresh) {
 		parent->n_refs++;
+		if (n->id.foreign)
+			foreign_ref(n->id.foreign);
+	}
 	pthread_mutex_unlock(&t->lock);
 	if (n != fresh)
 		free(fresh);
@@ -177,6 +194,8 @@ bool node_clone_id(const struct node *n, struct uuid *ret)
 	case NODE_CLONE:
 	case NODE_CLONE_JSON:
 	case NODE_CLONE_VIEW:
+	case NODE_FOREIGN_DIR:
+	case NODE_FOREIGN:
 		*ret = n->id.clone;
 		return true;
 	case NODE_ROOT:
@@ -192,6 +211,17 @@ bool node_clone_id(const struct node *n, struct uuid *ret)
 		break;
 	}
 	return false;
+}
+
+bool tree_foreign_dir(
+	const struct tree *t, const struct node *n, struct foreign_dir *ret)
+{
+	if (t->read_only ||
+		(n->id.kind != NODE_POINT && n->id.kind != NODE_CLONE &&
+			n->id.kind != NODE_FOREIGN_DIR))
+		return false;
+	ret->in = n->id.foreign;
+	return node_clone_id(n, &ret->clone);
 }
 
 bool node_is_controlled(const struct node *n)
@@ -216,6 +246,7 @@ mode_t node_type(enum node_kind kind)
 	case NODE_RO:
 	case NODE_CLONES:
 	case NODE_CLONE:
+	case NODE_FOREIGN_DIR:
 		return S_IFDIR;
 	case NODE_LATEST:
 		return S_IFLNK;
@@ -225,6 +256,7 @@ mode_t node_type(enum node_kind kind)
 	case NODE_VIEW:
 	case NODE_CLONE_JSON:
 	case NODE_CLONE_VIEW:
+	case NODE_FOREIGN:
 		return S_IFREG;
 	}
 	return S_IFREG;
@@ -249,6 +281,9 @@ double node_timeout(const struct node *n)
 	case NODE_CLONE:
 	case NODE_CLONE_JSON:
 		return 0; /* discarded when it is closed */
+	case NODE_FOREIGN_DIR:
+	case NODE_FOREIGN:
+		return 0; /* one may become a view's metadata: rename */
 	case NODE_CLONE_VIEW:
 		return node_has_point(n) ? FOR_EVER : 0;
 	}
@@ -433,6 +468,10 @@ int tree_stat(struct tree *t, struct node *n, struct stat *ret)
 		break;
 	case NODE_CLONE_VIEW:
 		r = stat_clone_view(t, n, &st);
+		break;
+	case NODE_FOREIGN_DIR:
+	case NODE_FOREIGN:
+		foreign_stat(n->id.foreign, &st);
 		break;
 	}
 	st.st_atime = st.st_ctime = st.st_mtime;

@@ -21,6 +21,7 @@
 
 #include "formats/format.h"
 #include "fs/branch.h"
+#include "fs/foreign.h"
 #include "repo/point.h"
 
 /* Numbers are part of inode numbers: append only. */
@@ -39,6 +40,8 @@ enum node_kind {
 	NODE_CLONE, /* one with a name */
 	NODE_CLONE_JSON,
 	NODE_CLONE_VIEW,
+	NODE_FOREIGN_DIR, /* beside views */
+	NODE_FOREIGN,
 };
 
 /* All of what a node is: no two nodes have the same. */
@@ -48,6 +51,7 @@ struct node_id {
 	struct uuid clone;     /* NODE_CLONE…, in a point's directory too */
 	uint32_t disk;         /* views: its number in the point or clone */
 	const struct format *format; /* views */
+	struct foreign *foreign; /* of those; a reference where it says so */
 };
 
 struct node {
@@ -61,6 +65,7 @@ struct node {
 struct tree {
 	struct repo *repo;
 	struct branches *branches;
+	struct foreigns *foreigns;
 	bool read_only;  /* points are shown as they are, not their clones */
 	int64_t started; /* seconds since 1970, UTC */
 	uid_t uid;
@@ -71,13 +76,16 @@ struct tree {
 	void *nodes; /* lock; of tsearch(3), by node_id, without the root */
 };
 
-void tree_init(
-	struct tree *t, struct repo *r, struct branches *branches, int64_t now);
+void tree_init(struct tree *t, struct repo *r, struct branches *branches,
+	struct foreigns *foreigns, int64_t now);
 void tree_fini(struct tree *t);
 
 /* The node of ID below PARENT, counted once more. */
 int must_check tree_get(struct tree *t, struct node *parent,
 	const struct node_id *id, struct node **ret);
+
+/* Drops the reference that an id has which dir_find() returned. */
+void node_id_fini(struct node_id *id);
 
 /* The kernel drops N of its counts. */
 void tree_forget(struct tree *t, struct node *n, uint64_t count);
@@ -100,6 +108,13 @@ bool node_clone_id(const struct node *n, struct uuid *ret);
 
 /* Is it the directory of a clone, where a clone is told what to do? */
 bool node_is_controlled(const struct node *n);
+
+/*
+ * Where foreign files of a directory are; false: it may hold none. Borrows what
+ * the node has.
+ */
+bool tree_foreign_dir(
+	const struct tree *t, const struct node *n, struct foreign_dir *ret);
 
 /* Does it belong to a point, and not to a clone with a name? */
 bool node_has_point(const struct node *n);

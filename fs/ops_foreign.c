@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "fs/ops_foreign.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+
+#include "fs/request.h"
+#include "src/bytes.h"
+
+/* What DIR is to foreign files, if one there may be called NAME. */
+static int place(struct fs *fs, struct node *dir, const char *name,
+	struct foreign_dir *ret)
+{
+	int r = strlen(name) > NAME_MAX ? -ENAMETOOLONG
+					: dir_is_free(&fs->tree, dir, name);
+
+	return r == 0 && !tree_foreign_dir(&fs->tree, dir, ret) ? -EPERM : r;
+}
+
+/* Makes it, and the node that the kernel knows it by. */
+static int make(struct fs *fs, struct node *dir, const char *name, mode_t mode,
+	struct fuse_entry_param *ret)
+{
+	struct foreign_dir in;
+	struct node_id id = { .kind = S_ISDIR(mode) ? NODE_FOREIGN_DIR
+						    : NODE_FOREIGN };
+	int r = place(fs, dir, name, &in);
+
+	if (r == 0)
+		r = foreign_make(&fs->foreigns, &in, name, mode, &id.foreign);
+	if (r < 0)
+		return r;
+	id.clone = in.clone;
+	r = ops_entry(fs, dir, &id, ret);
+	node_id_fini(&id);
+	return r;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
+	struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	struct handle *h;
+	int r = make(fs, node_of(fs, ino), name, S_IFREG | (mode & 0777), &e);
+
+	if (r < 0) {
+		reply_status(req, r);
+		return;
+	}
+	r = handle_open(fs, node_of(fs, e.ino), O_RDWR, &h);
+	if (r < 0) {
+		tree_forget(&fs->tree, node_of(fs, e.ino), 1);
+		reply_status(req, r);
+		return;
+	}
+	fi->fh = (uint64_t)(uintptr_t)h;
+	fi->direct_io = 1;
+	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+		handle_free(fs, h);
+		tree_forget(&fs->tree, node_of(fs, e.ino), 1);
+	}
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
+	dev_t dev)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	int r = S_ISREG(mode) ? make(fs, node_of(fs, ino), name,
+					S_IFREG | (mode & 0777), &e)
+			      : -EPERM;
+
+	(void)dev;
+	ops_reply_entry(req, r, &e);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	int r = make(fs, node_of(fs, ino), name, S_IFDIR | (mode & 0777), &e);
+
+	ops_reply_entry(req, r, &e);
+}
+
+static void remove_name(
+	fuse_req_t req, fuse_ino_t ino, const char *name, bool is_dir)
+{
+	struct fs *fs = fs_of(req);
+	struct foreign_dir in;
+	int r = place(fs, node_of(fs, ino), name, &in);
+
+	if (r == 0)
+		r = foreign_remove(&fs->foreigns, &in, name, is_dir);
+	reply_status(req, r);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	remove_name(req, ino, name, false);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	remove_name(req, ino, name, true);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
+	fuse_ino_t new_ino, const char *new_name, unsigned flags)
+{
+	struct fs *fs = fs_of(req);
+	struct foreign_dir from, to;
+	int r = place(fs, node_of(fs, ino), name, &from);
+
+	if (r == 0)
+		r = place(fs, node_of(fs, new_ino), new_name, &to);
+	/* beside the views of another clone it would be another's */
+	if (r == 0 && memcmp(&from.clone, &to.clone, sizeof(to.clone)) != 0)
+		r = -EXDEV;
+	if (r == 0)
+		r = foreign_rename(
+			&fs->foreigns, &from, name, &to, new_name, flags);
+	reply_status(req, r);
+}
+
+void op_symlink(
+	fuse_req_t req, const char *target, fuse_ino_t ino, const char *name)
+{
+	(void)target;
+	(void)ino;
+	(void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_ino,
+	const char *new_name)
+{
+	(void)new_ino;
+	op_symlink(req, NULL, ino, new_name);
+}
+
+void foreign_answer(
+	fuse_req_t req, struct foreign *f, size_t size, uint64_t off)
+{
+	scoped(freep) char *buf = malloc(size + 1);
+
+	if (!buf) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	size = foreign_read(f, off, size, buf);
+	fuse_reply_buf(req, buf, size);
+}
+
+void foreign_store(fuse_req_t req, struct handle *h, const char *buf,
+	size_t size, off_t off)
+{
+	int r = foreign_write(h->id.foreign, (uint64_t)off, size, buf);
+
+	if (r < 0)
+		reply_status(req, r);
+	else
+		fuse_reply_write(req, size);
+}
+
+/* Its owner is who mounted, and its times are its own. */
+void foreign_change(
+	fuse_req_t req, struct node *n, const struct stat *attr, int to_set)
+{
+	struct fs *fs = fs_of(req);
+	struct foreign *f = n->id.foreign;
+	struct stat st;
+	int r = 0;
+
+	if (to_set & FUSE_SET_ATTR_SIZE)
+		r = foreign_resize(f, (uint64_t)attr->st_size);
+	if (r == 0 && (to_set & FUSE_SET_ATTR_MODE))
+		foreign_chmod(f, attr->st_mode);
+	if (r == 0)
+		r = tree_stat(&fs->tree, n, &st);
+	if (r < 0)
+		reply_status(req, r);
+	else
+		fuse_reply_attr(req, &st, 0);
+}
