@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * fuse-null - a FUSE file system with one file, `null`, of which every read is
- * answered from the same bytes in memory: how fast a read through FUSE can be
- * on this machine, with nothing behind it.
+ * answered from the same bytes in memory, and every write copied there: how
+ * fast FUSE can be on this machine, with nothing behind it.
  *
  *   fuse-null MOUNTPOINT SIZE_MIB [THREADS [CLONE_FD]]
  *
  * Serves in the foreground until it is unmounted, with the options, open flags
  * and timeouts that a mount of hivefs has (fs/ops.c). The file is PERIOD bytes,
  * again and again: large enough to be no better in a processor's cache than the
- * data of a chunk cache is.
+ * data of a chunk cache is. A second name, `clone`, is the same file opened as a
+ * clone's is: past the page cache, of which attributes are never cached.
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
@@ -26,6 +27,7 @@
 #include "src/bytes.h"
 
 #define INO_FILE 2
+#define INO_CLONE 3
 #define FOR_EVER 86400.0
 #define PERIOD (UINT64_C(64) << 20)
 
@@ -46,7 +48,7 @@ static struct stat stat_of(struct null_fs *fs, fuse_ino_t ino)
 	if (ino == FUSE_ROOT_ID) {
 		st.st_mode = S_IFDIR | 0555;
 	} else {
-		st.st_mode = S_IFREG | 0444;
+		st.st_mode = S_IFREG | 0666;
 		st.st_size = (off_t)fs->size;
 		st.st_blocks = (blkcnt_t)(fs->size / 512);
 	}
@@ -57,6 +59,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
+	conn->want &= ~(unsigned)FUSE_CAP_WRITEBACK_CACHE;
+	conn->max_write = MIN_OF(conn->max_write, 1u << 20);
 	conn->max_readahead = 1 << 20;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -64,12 +68,14 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	struct fuse_entry_param e = { .ino = INO_FILE,
-		.attr = stat_of(fs_of(req), INO_FILE),
-		.attr_timeout = FOR_EVER,
+	bool clone = strcmp(name, "clone") == 0;
+	fuse_ino_t file = clone ? INO_CLONE : INO_FILE;
+	struct fuse_entry_param e = { .ino = file,
+		.attr = stat_of(fs_of(req), file),
+		.attr_timeout = clone ? 0 : FOR_EVER,
 		.entry_timeout = FOR_EVER };
 
-	if (ino != FUSE_ROOT_ID || strcmp(name, "null") != 0)
+	if (ino != FUSE_ROOT_ID || (!clone && strcmp(name, "null") != 0))
 		fuse_reply_err(req, ENOENT);
 	else
 		fuse_reply_entry(req, &e);
@@ -81,13 +87,15 @@ static void op_getattr(
 	struct stat st = stat_of(fs_of(req), ino);
 
 	(void)fi;
-	fuse_reply_attr(req, &st, FOR_EVER);
+	fuse_reply_attr(req, &st, ino == INO_CLONE ? 0 : FOR_EVER);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fi->keep_cache = 1;
+	if (ino == INO_CLONE)
+		fi->direct_io = 1;
+	else
+		fi->keep_cache = 1;
 	fuse_reply_open(req, fi);
 }
 
@@ -104,12 +112,24 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	fuse_reply_buf(req, (const char *)p, MIN_OF(size, (size_t)1 << 20));
 }
 
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf,
+	size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct null_fs *fs = fs_of(req);
+
+	(void)ino;
+	(void)fi;
+	memcpy(fs->data + (uint64_t)off % PERIOD, buf, size);
+	fuse_reply_write(req, size);
+}
+
 static const struct fuse_lowlevel_ops null_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
 	.getattr = op_getattr,
 	.open = op_open,
 	.read = op_read,
+	.write = op_write,
 };
 
 static uint64_t number(const char *text)
@@ -144,7 +164,7 @@ int main(int argc, char **argv)
 		put_le64(fs.data + i, (i + 1) * UINT64_C(0x9e3779b97f4a7c15));
 	if (fuse_opt_add_arg(&args, "fuse-null") < 0 ||
 		fuse_opt_add_arg(&args,
-			"-oro,default_permissions,subtype=fuse-null") < 0)
+			"-odefault_permissions,subtype=fuse-null") < 0)
 		err(1, "memory");
 	se = fuse_session_new(&args, &null_ops, sizeof(null_ops), &fs);
 	if (!se || fuse_set_signal_handlers(se) < 0 ||
