@@ -211,6 +211,21 @@ int store_remove(
 	return s->ops->remove(s, c, key, version);
 }
 
+int store_change_many(struct store *s, struct store_change *changes, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct store_change *ch = &changes[i];
+
+		if (ch->doc)
+			check_docs(ch->doc, 1);
+		else
+			check_keys(ch->coll, &ch->key, 1);
+		assert(!ch->insert || (ch->doc->coll != COLL_CHUNKS &&
+					      ch->doc->coll != COLL_MAPS));
+	}
+	return s->ops->change_many(s, changes, n);
+}
+
 int store_scan(struct store *s, enum coll c, const struct key *prefix,
 	unsigned flags, store_visit visit, void *arg)
 {

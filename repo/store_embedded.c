@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 
 #include "repo/embedded.h"
+#include "repo/store_change.h"
 #include "repo/store_read.h"
 #include "repo/store_walk.h"
 #include "repo/store_write.h"
@@ -271,6 +272,7 @@ static const struct store_ops ops = {
 	.insert = embedded_insert,
 	.replace = embedded_replace,
 	.remove = embedded_remove,
+	.change_many = embedded_change_many,
 	.scan = embedded_scan,
 	.walk = embedded_walk,
 	.sync = embedded_sync,

@@ -22,6 +22,8 @@ struct store_ops {
 		struct store *s, const struct doc *doc, uint64_t old_version);
 	int (*remove)(struct store *s, enum coll c, const struct key *key,
 		uint64_t version);
+	int (*change_many)(
+		struct store *s, struct store_change *changes, size_t n);
 	int (*scan)(struct store *s, enum coll c, const struct key *prefix,
 		unsigned flags, store_visit visit, void *arg);
 	int (*walk)(struct store *s, enum coll c, unsigned n_threads,
