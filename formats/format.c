@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "formats/format.h"
 
+#include <string.h>
+
 #include "formats/raw.h"
 #include "src/bytes.h"
 
@@ -11,4 +13,16 @@ static const struct format *const formats[] = {
 const struct format *format_at(size_t i)
 {
 	return i < N_ELEMS(formats) ? formats[i] : NULL;
+}
+
+const struct format *format_find(const char *name)
+{
+	for (size_t i = 0; i < N_ELEMS(formats); i++) {
+		const struct format *f = formats[i];
+
+		if (!f->same_as && (strcmp(f->name, name) == 0 ||
+					   strcmp(f->ending + 1, name) == 0))
+			return f;
+	}
+	return NULL;
 }

@@ -344,6 +344,7 @@ bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 		struct live *l = open_clone_disk(open, disk);
 
 		*ret = (struct branch_disk){ .size = live_size(l),
+			.sector_size = live_sector_size(l),
 			.data = live_data(l),
 			.changed = atomic_load(&b->changed) };
 	}

@@ -72,6 +72,7 @@ int must_check branch_discard(struct branch *b);
 /* Of one that is open: what stat wants to know of a disk. False: it is not. */
 struct branch_disk {
 	uint64_t size;
+	uint32_t sector_size;
 	uint64_t data;   /* live_data() */
 	int64_t changed; /* seconds since 1970; if ever since it is ours, else
 			    when the clone was made */

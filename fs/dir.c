@@ -49,6 +49,7 @@ struct shown {
 	struct vec(struct {
 		const char *name;
 		uint64_t size;
+		uint32_t sector_size;
 	}) disks;
 	struct clone clone;
 	enum node_kind kind; /* of the views */
@@ -60,11 +61,12 @@ static void shown_fini(struct shown *s)
 	clone_fini(&s->clone);
 }
 
-static int shown_add(struct shown *s, const char *name, uint64_t size)
+static int shown_add(
+	struct shown *s, const char *name, uint64_t size, uint32_t sector_size)
 {
-	return vec_add(&s->disks, (__typeof__(*s->disks.v)){ name, size }) < 0
-		       ? fail(ENOMEM, "directory: %m")
-		       : 0;
+	__typeof__(*s->disks.v) disk = { name, size, sector_size };
+
+	return vec_add(&s->disks, disk) < 0 ? fail(ENOMEM, "directory: %m") : 0;
 }
 
 /* shown_fini() in any case. */
@@ -78,14 +80,16 @@ static int shown_in(struct tree *t, struct node *dir, struct shown *ret)
 		r = tree_clone(t, dir, &ret->clone);
 		for (size_t i = 0; r == 0 && i < ret->clone.disks.n; i++)
 			r = shown_add(ret, ret->clone.disks.v[i].name,
-				ret->clone.disks.v[i].size);
+				ret->clone.disks.v[i].size,
+				ret->clone.disks.v[i].sector_size);
 		return r;
 	}
 	if (t->read_only || dir->id.kind == NODE_RO)
 		ret->kind = NODE_VIEW;
 	r = tree_point(t, dir, &p);
 	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
-		r = shown_add(ret, p->disks.v[i].name, p->disks.v[i].size);
+		r = shown_add(ret, p->disks.v[i].name, p->disks.v[i].size,
+			p->disks.v[i].sector_size);
 	return r;
 }
 
@@ -205,25 +209,28 @@ int dir_newest(struct tree *t, const struct uuid *machine, struct point_id *ret,
 	return 0;
 }
 
-/* DISK.EXTENSION: an extension is a format's whole, so no name means two. */
+/*
+ * A disk's name and an ending. No name means two: no disk is called "…-flat",
+ * and an ending has only one dot.
+ */
 static int find_shown(const struct node *n, const struct shown *s,
 	const char *name, struct node_id *ret)
 {
-	const char *dot = strrchr(name, '.');
-	size_t len = dot ? (size_t)(dot - name) : 0;
 	const struct format *f;
 	struct layout l;
 
-	for (size_t d = 0; dot && d < s->disks.n; d++) {
+	for (size_t d = 0; d < s->disks.n; d++) {
 		const char *disk = s->disks.v[d].name;
+		size_t len = strlen(disk);
 
-		if (strlen(disk) != len || memcmp(disk, name, len) != 0)
+		if (strncmp(disk, name, len) != 0)
 			continue;
 		for (size_t i = 0; (f = format_at(i)); i++) {
-			if (strcmp(f->extension, dot + 1) != 0 ||
-				f->layout(s->disks.v[d].size, &l) < 0)
+			if (strcmp(f->ending, name + len) != 0 ||
+				f->layout(s->disks.v[d].size,
+					s->disks.v[d].sector_size, &l) < 0)
 				continue;
-			*ret = view_id(n, s, d, f);
+			*ret = view_id(n, s, d, f->same_as ?: f);
 			return 0;
 		}
 	}
@@ -419,14 +426,15 @@ static int list_views(struct tree *t, struct node *n, struct dir *ret)
 
 	for (size_t d = 0; r == 0 && d < s.disks.n; d++) {
 		for (size_t i = 0; r == 0 && (f = format_at(i)); i++) {
-			struct node_id id = view_id(n, &s, d, f);
+			struct node_id id = view_id(n, &s, d, f->same_as ?: f);
 			char name[NAME_MAX + 1];
 			struct layout l;
 
-			if (f->layout(s.disks.v[d].size, &l) < 0)
+			if (f->layout(s.disks.v[d].size,
+				    s.disks.v[d].sector_size, &l) < 0)
 				continue;
-			snprintf(name, sizeof(name), "%s.%s", s.disks.v[d].name,
-				f->extension);
+			snprintf(name, sizeof(name), "%s%s", s.disks.v[d].name,
+				f->ending);
 			r = add(ret, &id, name);
 		}
 	}

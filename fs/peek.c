@@ -99,6 +99,7 @@ int peek_init(
 	if (r < 0)
 		return r;
 	p->size = live_size(p->shot->live);
+	p->sector_size = live_sector_size(p->shot->live);
 	pthread_mutex_init(&p->lock, NULL);
 	return 0;
 }

@@ -21,6 +21,7 @@ struct peek {
 	struct uuid clone;
 	size_t disk;
 	uint64_t size;
+	uint32_t sector_size;
 	pthread_mutex_t lock;
 	struct shot *shot; /* lock */
 };

@@ -49,8 +49,8 @@ uint64_t node_ino(const struct node_id *id)
 	put_le32(b + 4, id->disk);
 	memcpy(b + 8, key.b, POINT_ID_LEN);
 	if (id->format)
-		memcpy(b + 8 + POINT_ID_LEN, id->format->extension,
-			MIN_OF(strlen(id->format->extension), 16u));
+		memcpy(b + 8 + POINT_ID_LEN, id->format->ending + 1,
+			MIN_OF(strlen(id->format->ending + 1), 16u));
 	memcpy(b + 8 + POINT_ID_LEN + 16, id->clone.b, sizeof(id->clone.b));
 	if (id->foreign)
 		put_le64(b + sizeof(b) - 8, foreign_number(id->foreign));
@@ -295,17 +295,19 @@ double node_attr_timeout(const struct node *n)
 	return n->id.kind == NODE_CLONE_VIEW ? 0 : node_timeout(n);
 }
 
-static int set_size(
-	const struct node *n, uint64_t disk, uint64_t data, struct stat *st)
+static int set_size(const struct node *n, uint64_t size, uint32_t sector_size,
+	uint64_t data, struct stat *st)
 {
 	struct layout l;
-	int r = n->id.format->layout(disk, &l);
+	int r = n->id.format->layout(size, sector_size, &l);
 
 	if (r < 0)
 		return r;
 	st->st_size = (off_t)layout_size(&l);
 	st->st_blocks =
-		(blkcnt_t)(round_up(l.prefix + l.suffix + data, 512) / 512);
+		(blkcnt_t)(round_up(l.prefix + l.suffix + (l.disk ? data : 0),
+				   512) /
+			   512);
 	return 0;
 }
 
@@ -321,7 +323,7 @@ static int stat_view(struct tree *t, struct node *n, struct stat *st)
 	if (t->read_only)
 		st->st_nlink = 2; /* the same file is in ro/ */
 	st->st_mtime = (time_t)n->id.point.time;
-	return set_size(n, d->size, d->stats.data, st);
+	return set_size(n, d->size, d->sector_size, d->stats.data, st);
 }
 
 static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
@@ -334,7 +336,7 @@ static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 
 	if (branches_disk(t->branches, &n->id.clone, n->id.disk, &open)) {
 		st->st_mtime = (time_t)open.changed;
-		return set_size(n, open.size, open.data, st);
+		return set_size(n, open.size, open.sector_size, open.data, st);
 	}
 	r = tree_clone(t, n, &c);
 	if (r == -ENOENT && node_has_point(n))
@@ -350,7 +352,7 @@ static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 	r = glance_data(&t->branches->glances, t->branches->cache, &c,
 		n->id.disk, &data);
 	if (r == 0)
-		r = set_size(n, d->size, data, st);
+		r = set_size(n, d->size, d->sector_size, data, st);
 	clone_fini(&c);
 	return r;
 }

@@ -41,7 +41,7 @@ int view_open(struct cache *c, const struct point *p, uint32_t disk,
 
 	if (!name || !v)
 		return fail(ENOMEM, "disk %s: %m", d->name);
-	r = f->layout(d->size, &v->layout);
+	r = f->layout(d->size, d->sector_size, &v->layout);
 	if (r == 0)
 		r = disk_open(
 			c, name, &d->root, d->size, d->sector_size, &v->disk);
@@ -58,7 +58,7 @@ static int open_base(struct view *v, struct cache *c, const struct point *p)
 {
 	const struct point_disk *d = &p->disks.v[v->number];
 	scoped(freep) char *name = disk_address(p, d);
-	int r = v->format->layout(d->size, &v->layout);
+	int r = v->format->layout(d->size, d->sector_size, &v->layout);
 
 	if (!name)
 		return fail(ENOMEM, "disk %s: %m", d->name);
@@ -71,15 +71,15 @@ static int open_base(struct view *v, struct cache *c, const struct point *p)
 static int open_ours(struct view *v)
 {
 	struct open_clone *o = branch_open(v->branch);
-	uint64_t size;
+	struct live *l;
 
 	if (v->number >= open_clone_disks(o))
 		return -ENOENT;
-	size = live_size(open_clone_disk(o, v->number));
-	if (v->disk && v->layout.disk != size)
+	l = open_clone_disk(o, v->number);
+	if (v->disk && v->layout.guest != live_size(l))
 		return fail(EBADMSG, "clone of %s: has another size",
 			v->disk->name);
-	return v->format->layout(size, &v->layout);
+	return v->format->layout(live_size(l), live_sector_size(l), &v->layout);
 }
 
 static int open_to_read(
@@ -96,10 +96,10 @@ static int open_to_read(
 	if (r < 0)
 		return r;
 	v->peeks = true;
-	if (v->disk && v->layout.disk != v->peek.size)
+	if (v->disk && v->layout.guest != v->peek.size)
 		return fail(EBADMSG, "clone of %s: has another size",
 			v->disk->name);
-	return v->format->layout(v->peek.size, &v->layout);
+	return v->format->layout(v->peek.size, v->peek.sector_size, &v->layout);
 }
 
 static int open_to_write(struct view *v, const struct point *p)
@@ -169,7 +169,7 @@ static struct live *live_of(const struct view *v)
 		return NULL;
 	l = open_clone_disk(o, v->number);
 	/* of one that was looked at before its name became another's */
-	return live_size(l) == v->layout.disk ? l : NULL;
+	return live_size(l) == v->layout.guest ? l : NULL;
 }
 
 static int read_disk(
@@ -284,7 +284,8 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 		return r;
 	}
 	if (prefix.len) {
-		v->format->metadata(l, prefix.off, prefix.len, ret->metadata);
+		r = v->format->metadata(l, &v->identity, NULL, prefix.off,
+			prefix.len, ret->metadata);
 		add(ret, ret->metadata, prefix.len);
 	}
 	for (size_t i = 0; i < ret->pieces.n; i++) {
@@ -295,13 +296,16 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 		else
 			add_zeroes(ret, p->len);
 	}
-	if (suffix.len) {
+	if (r == 0 && suffix.len) {
 		uint8_t *to = ret->metadata + prefix.len;
 
-		v->format->metadata(l, suffix.off, suffix.len, to);
+		r = v->format->metadata(
+			l, &v->identity, NULL, suffix.off, suffix.len, to);
 		add(ret, to, suffix.len);
 	}
-	return 0;
+	if (r < 0)
+		view_read_fini(ret);
+	return r;
 }
 
 void view_read_fini(struct view_read *r)

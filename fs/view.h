@@ -26,6 +26,7 @@
 struct view {
 	const struct format *format;
 	struct layout layout;
+	struct identity identity;
 	struct disk *disk;     /* of a point; NULL of a clone with a name */
 	struct branch *branch; /* of a clone, else NULL */
 	uint32_t number;       /* of the disk in it */

@@ -342,6 +342,11 @@ uint64_t live_size(const struct live *l)
 	return l->size;
 }
 
+uint32_t live_sector_size(const struct live *l)
+{
+	return l->sector_size;
+}
+
 static int add_copy(
 	struct live *l, uint64_t place, uint32_t len, struct pieces *p)
 {

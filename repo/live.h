@@ -41,6 +41,7 @@ void live_close(struct live *l);
 DEFINE_CLEANUP(struct live *, live_close);
 
 uint64_t live_size(const struct live *l);
+uint32_t live_sector_size(const struct live *l);
 
 /*
  * As disk_read(): of written pages the bytes are copied, of others not.

@@ -98,21 +98,28 @@ void pieces_fini(struct pieces *p)
 	vec_fini(p);
 }
 
-static int layout(uint64_t disk, struct layout *ret)
+static int layout(uint64_t guest, uint32_t sector_size, struct layout *ret)
 {
-	*ret = (struct layout){ PREFIX, disk, SUFFIX };
+	*ret = (struct layout){ .guest = guest,
+		.sector_size = sector_size,
+		.prefix = PREFIX,
+		.disk = guest,
+		.suffix = SUFFIX };
 	return 0;
 }
 
-static void metadata(
-	const struct layout *l, uint64_t off, size_t len, uint8_t *out)
+static int metadata(const struct layout *l, const struct identity *id,
+	const struct format_disk *d, uint64_t off, size_t len, uint8_t *out)
 {
+	(void)id;
+	(void)d;
 	assert_true(off + len <= l->prefix || off >= l->prefix + l->disk);
 	memcpy(out, file + off, len);
+	return 0;
 }
 
 static const struct format format = { .name = "test",
-	.extension = "test",
+	.ending = ".test",
 	.layout = layout,
 	.metadata = metadata };
 
