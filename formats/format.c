@@ -3,11 +3,22 @@
 
 #include <string.h>
 
+#include "formats/qcow2.h"
 #include "formats/raw.h"
+#include "formats/vdi.h"
+#include "formats/vhd.h"
+#include "formats/vhdx.h"
+#include "formats/vmdk.h"
 #include "src/bytes.h"
 
 static const struct format *const formats[] = {
 	&format_raw,
+	&format_vmdk,
+	&format_vmdk_flat,
+	&format_vhd,
+	&format_vhdx,
+	&format_vdi,
+	&format_qcow2,
 };
 
 const struct format *format_at(size_t i)

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "formats/vmdk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "formats/derive.h"
+#include "formats/raw.h"
+#include "formats/slice.h"
+
+#define SECTOR 512u
+/*
+ * Newlines fill it up. Old qemu writes 10240 bytes of it whatever it was long,
+ * new ones a multiple of 512: neither makes it grow.
+ */
+#define DESCRIPTOR 12288u
+#define DESCRIPTOR_MAX (UINT64_C(1) << 20)
+
+static int vmdk_layout(uint64_t guest, uint32_t sector_size, struct layout *ret)
+{
+	if (guest == 0 || guest % SECTOR || sector_size != SECTOR)
+		return -EFBIG;
+	*ret = (struct layout){
+		.guest = guest, .sector_size = sector_size, .prefix = DESCRIPTOR
+	};
+	return 0;
+}
+
+static int flat_layout(uint64_t guest, uint32_t sector_size, struct layout *ret)
+{
+	struct layout descriptor;
+
+	return vmdk_layout(guest, sector_size, &descriptor)
+		       ?: format_raw.layout(guest, sector_size, ret);
+}
+
+struct geometry {
+	uint64_t cylinders;
+	unsigned heads, sectors;
+};
+
+/* As VMware sets it for SCSI disks. */
+static struct geometry geometry(uint64_t sectors)
+{
+	struct geometry g = { .heads = 255, .sectors = 63 };
+
+	if (sectors < UINT64_C(2) << 20)
+		g = (struct geometry){ .heads = 64, .sectors = 32 };
+	else if (sectors < UINT64_C(4) << 20)
+		g = (struct geometry){ .heads = 128, .sectors = 32 };
+	g.cylinders = MAX_OF(sectors / (g.heads * g.sectors), UINT64_C(1));
+	return g;
+}
+
+/*
+ * "# The Disk Data Base" must be there to the letter for libvmdk, and without
+ * the uuids VirtualBox writes the text anew when it opens it.
+ */
+static void describe(const struct layout *l, const struct identity *id,
+	char text[DESCRIPTOR + 1])
+{
+	struct uuid image = derive_uuid(id, "vmdk");
+	struct uuid modified = derive_uuid(id, "vmdk modification");
+	char image_text[UUID_TEXT], modified_text[UUID_TEXT];
+	uint64_t sectors = l->guest / SECTOR;
+	struct geometry g = geometry(sectors);
+	int len = snprintf(text, DESCRIPTOR + 1,
+		"# Disk DescriptorFile\n"
+		"version=1\n"
+		"encoding=\"UTF-8\"\n"
+		"CID=%08" PRIx32 "\n"
+		"parentCID=ffffffff\n"
+		"createType=\"%s\"\n"
+		"\n"
+		"# Extent description\n"
+		"RW %" PRIu64 " %s \"%s-flat.vmdk\"%s\n"
+		"\n"
+		"# The Disk Data Base\n"
+		"#DDB\n"
+		"\n"
+		"ddb.virtualHWVersion = \"8\"\n"
+		"ddb.geometry.cylinders = \"%" PRIu64 "\"\n"
+		"ddb.geometry.heads = \"%u\"\n"
+		"ddb.geometry.sectors = \"%u\"\n"
+		"ddb.adapterType = \"lsilogic\"\n"
+		"ddb.uuid.image=\"%s\"\n"
+		"ddb.uuid.modification=\"%s\"\n"
+		"ddb.uuid.parent=\"00000000-0000-0000-0000-000000000000\"\n"
+		"ddb.uuid.parentmodification="
+		"\"00000000-0000-0000-0000-000000000000\"\n",
+		/* neither "no parent" nor "never written" */
+		get_be32(image.b) & UINT32_C(0x7fffffff),
+		id->vmfs ? "vmfs" : "monolithicFlat", sectors,
+		id->vmfs ? "VMFS" : "FLAT", id->name, id->vmfs ? "" : " 0",
+		g.cylinders, g.heads, g.sectors, uuid_text(&image, image_text),
+		uuid_text(&modified, modified_text));
+
+	assert(len > 0 && (unsigned)len <= DESCRIPTOR);
+	memset(text + len, '\n', DESCRIPTOR - (unsigned)len);
+}
+
+static int vmdk_metadata(const struct layout *l, const struct identity *id,
+	const struct format_disk *d, uint64_t off, size_t len, uint8_t *out)
+{
+	struct slice s = slice_init(off, len, out);
+	char text[DESCRIPTOR + 1];
+
+	(void)d;
+	describe(l, id, text);
+	slice_put(&s, 0, text, DESCRIPTOR);
+	return 0;
+}
+
+const struct format format_vmdk = {
+	.number = 1,
+	.name = "vmdk",
+	.ending = ".vmdk",
+	.max_size = DESCRIPTOR_MAX,
+	.layout = vmdk_layout,
+	.metadata = vmdk_metadata,
+};
+
+const struct format format_vmdk_flat = {
+	.name = "vmdk-flat",
+	.ending = "-flat.vmdk",
+	.same_as = &format_raw,
+	.layout = flat_layout,
+};
