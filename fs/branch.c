@@ -262,7 +262,7 @@ static const char *write_begin(
 
 	pthread_mutex_lock(&b->all->lock);
 	w = &b->writing[disk];
-	if (w->n && w->format != f) {
+	if (w->n && w->format != f && !b->all->many_writers) {
 		other = w->format->name;
 	} else {
 		w->format = f;
@@ -346,7 +346,8 @@ bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 		*ret = (struct branch_disk){ .size = live_size(l),
 			.sector_size = live_sector_size(l),
 			.data = live_data(l),
-			.changed = atomic_load(&b->changed) };
+			.changed = atomic_load(&b->changed),
+			.lengths = glance_lengths(l) };
 	}
 	pthread_mutex_unlock(&all->lock);
 	return open;

@@ -30,7 +30,8 @@ struct branches {
 	struct stream_owner owner; /* us */
 	pthread_mutex_t lock;      /* after branch->turn */
 	struct branch *first;      /* lock */
-	struct glances glances;    /* of those that are not ours */
+	bool many_writers; /* of a disk in several formats; set at the start */
+	struct glances glances; /* of those that are not ours */
 };
 
 /* PLACE is where it is mounted. */
@@ -55,7 +56,8 @@ struct open_clone *branch_open(const struct branch *b);
 int must_check branch_take(struct branch *b, const struct point *point);
 
 /*
- * One format at a time is written of a disk: any number of handles of it.
+ * One format at a time is written of a disk: any number of handles of it (or
+ * any, as many_writers says).
  * Another waits a moment for a pending release, then gets -EBUSY, logged. The
  * branch is ours.
  */
@@ -76,6 +78,7 @@ struct branch_disk {
 	uint64_t data;   /* live_data() */
 	int64_t changed; /* seconds since 1970; if ever since it is ours, else
 			    when the clone was made */
+	struct glance_lengths lengths;
 };
 bool branches_disk(struct branches *all, const struct uuid *id, size_t disk,
 	struct branch_disk *ret);

@@ -93,14 +93,14 @@ static int shown_in(struct tree *t, struct node *dir, struct shown *ret)
 	return r;
 }
 
-static struct node_id view_id(const struct node *dir, const struct shown *s,
-	size_t disk, const struct format *f)
+static struct node_id view_id(
+	const struct node *dir, const struct shown *s, size_t disk, size_t row)
 {
 	struct node_id id = s->kind == NODE_VIEW ? fixed_id(dir, s->kind)
 						 : clone_id(dir, s->kind);
 
 	id.disk = (uint32_t)disk;
-	id.format = f;
+	id.format = format_at(row)->same_as ?: format_at(row);
 	return id;
 }
 
@@ -210,41 +210,47 @@ int dir_newest(struct tree *t, const struct uuid *machine, struct point_id *ret,
 }
 
 /*
- * A disk's name and an ending. No name means two: no disk is called "…-flat",
- * and an ending has only one dot.
+ * The disk and the row that NAME is made of. No name means two: no disk is
+ * called "…-flat", and an ending has only one dot.
  */
-static int find_shown(const struct node *n, const struct shown *s,
-	const char *name, struct node_id *ret)
+static bool split(
+	const struct shown *s, const char *name, size_t *ret_disk, size_t *ret)
 {
-	const struct format *f;
-	struct layout l;
-
 	for (size_t d = 0; d < s->disks.n; d++) {
 		const char *disk = s->disks.v[d].name;
 		size_t len = strlen(disk);
 
-		if (strncmp(disk, name, len) != 0)
-			continue;
-		for (size_t i = 0; (f = format_at(i)); i++) {
-			if (strcmp(f->ending, name + len) != 0 ||
-				f->layout(s->disks.v[d].size,
-					s->disks.v[d].sector_size, &l) < 0)
+		for (size_t i = 0; format_at(i); i++) {
+			if (strncmp(disk, name, len) != 0 ||
+				strcmp(format_at(i)->ending, name + len) != 0)
 				continue;
-			*ret = view_id(n, s, d, f->same_as ?: f);
-			return 0;
+			*ret_disk = d;
+			*ret = i;
+			return true;
 		}
 	}
-	return -ENOENT;
+	return false;
+}
+
+static bool is_shown(
+	const struct tree *t, const struct shown *s, size_t disk, size_t row)
+{
+	return tree_shows(
+		t, row, s->disks.v[disk].size, s->disks.v[disk].sector_size);
 }
 
 static int find_view(
 	struct tree *t, struct node *n, const char *name, struct node_id *ret)
 {
+	size_t disk, row;
 	struct shown s;
 	int r = shown_in(t, n, &s);
 
+	if (r == 0 &&
+		!(split(&s, name, &disk, &row) && is_shown(t, &s, disk, row)))
+		r = -ENOENT;
 	if (r == 0)
-		r = find_shown(n, &s, name, ret);
+		*ret = view_id(n, &s, disk, row);
 	shown_fini(&s);
 	return r;
 }
@@ -360,7 +366,8 @@ static const char *const reserved[] = { "ro", "files", "point.json",
 int dir_is_free(struct tree *t, struct node *n, const char *name)
 {
 	struct foreign_dir dir;
-	struct node_id id;
+	size_t disk, row;
+	struct shown s;
 	int r;
 
 	if (!tree_foreign_dir(t, n, &dir))
@@ -370,8 +377,11 @@ int dir_is_free(struct tree *t, struct node *n, const char *name)
 	for (size_t i = 0; i < N_ELEMS(reserved); i++)
 		if (strcmp(name, reserved[i]) == 0)
 			return -EPERM;
-	r = find_ours(t, n, name, &id);
-	return r == -ENOENT ? 0 : r == 0 ? -EPERM : r;
+	r = shown_in(t, n, &s);
+	if (r == 0 && split(&s, name, &disk, &row))
+		r = -EPERM;
+	shown_fini(&s);
+	return r;
 }
 
 /* A reference that ID has is the directory's then. */
@@ -426,12 +436,10 @@ static int list_views(struct tree *t, struct node *n, struct dir *ret)
 
 	for (size_t d = 0; r == 0 && d < s.disks.n; d++) {
 		for (size_t i = 0; r == 0 && (f = format_at(i)); i++) {
-			struct node_id id = view_id(n, &s, d, f->same_as ?: f);
+			struct node_id id = view_id(n, &s, d, i);
 			char name[NAME_MAX + 1];
-			struct layout l;
 
-			if (f->layout(s.disks.v[d].size,
-				    s.disks.v[d].sector_size, &l) < 0)
+			if (!is_shown(t, &s, d, i))
 				continue;
 			snprintf(name, sizeof(name), "%s%s", s.disks.v[d].name,
 				f->ending);

@@ -46,15 +46,25 @@ static bool recall(const struct glances *g, struct glance *glance)
 			old->disk == glance->disk &&
 			is_of(old, &glance->clone) &&
 			glance->when - old->when < GOOD_MS) {
-			glance->data = old->data;
+			glance->seen = old->seen;
 			return true;
 		}
 	}
 	return false;
 }
 
-static int look(
-	struct cache *cache, const struct clone *c, size_t disk, uint64_t *ret)
+struct glance_lengths glance_lengths(struct live *l)
+{
+	struct glance_lengths lengths;
+
+	for (uint8_t i = 0; i < LENGTHS_MAX; i++)
+		if (!side_length(live_side(l), i, &lengths.v[i]))
+			lengths.v[i] = LENGTH_NONE;
+	return lengths;
+}
+
+static int look(struct cache *cache, const struct clone *c, size_t disk,
+	struct seen *ret)
 {
 	struct clone now = { 0 };
 	struct live *live;
@@ -71,13 +81,13 @@ static int look(
 	clone_fini(&now);
 	if (r < 0)
 		return r;
-	*ret = live_data(live);
+	*ret = (struct seen){ live_data(live), glance_lengths(live) };
 	live_close(live);
 	return 0;
 }
 
-int glance_data(struct glances *g, struct cache *cache, const struct clone *c,
-	size_t disk, uint64_t *ret)
+int glance_disk(struct glances *g, struct cache *cache, const struct clone *c,
+	size_t disk, struct seen *ret)
 {
 	struct glance glance = { .clone = c->id,
 		.disk = disk,
@@ -92,7 +102,7 @@ int glance_data(struct glances *g, struct cache *cache, const struct clone *c,
 	known = recall(g, &glance);
 	pthread_mutex_unlock(&g->lock);
 	if (!known) {
-		r = look(cache, c, disk, &glance.data);
+		r = look(cache, c, disk, &glance.seen);
 		if (r < 0)
 			return r;
 		pthread_mutex_lock(&g->lock);
@@ -101,7 +111,7 @@ int glance_data(struct glances *g, struct cache *cache, const struct clone *c,
 			g->v[g->next++ % N_GLANCES] = glance;
 		pthread_mutex_unlock(&g->lock);
 	}
-	*ret = glance.data;
+	*ret = glance.seen;
 	return 0;
 }
 

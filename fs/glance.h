@@ -14,6 +14,20 @@
 #include "repo/clone.h"
 
 struct cache;
+struct live;
+
+/* Of views that have a length of their own, by their format's number. */
+#define LENGTHS_MAX 8
+#define LENGTH_NONE UINT64_MAX
+struct glance_lengths {
+	uint64_t v[LENGTHS_MAX];
+};
+struct glance_lengths glance_lengths(struct live *l);
+
+struct seen {
+	uint64_t data; /* live_data() */
+	struct glance_lengths lengths;
+};
 
 #define N_GLANCES 64
 
@@ -22,7 +36,7 @@ struct glance {
 	size_t disk;
 	uint64_t version; /* of the clone; 0: none */
 	int64_t when;     /* milliseconds, monotonic */
-	uint64_t data;    /* live_data() then */
+	struct seen seen; /* then */
 };
 
 struct glances {
@@ -35,9 +49,9 @@ struct glances {
 void glances_init(struct glances *g);
 void glances_fini(struct glances *g);
 
-/* live_data() of disk number DISK of C. */
-int must_check glance_data(struct glances *g, struct cache *cache,
-	const struct clone *c, size_t disk, uint64_t *ret);
+/* Disk number DISK of C. */
+int must_check glance_disk(struct glances *g, struct cache *cache,
+	const struct clone *c, size_t disk, struct seen *ret);
 
 /* It was ours for a while: who asks now sees what was written meanwhile. */
 void glance_forget(struct glances *g, const struct uuid *clone);

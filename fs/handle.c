@@ -9,6 +9,7 @@
 #include "fs/clone_json.h"
 #include "fs/point_json.h"
 #include "fs/status.h"
+#include "fs/view_write.h"
 #include "src/log.h"
 
 static int open_view(struct fs *fs, struct node *n, struct handle *h)
@@ -18,18 +19,51 @@ static int open_view(struct fs *fs, struct node *n, struct handle *h)
 
 	return r < 0 ? r
 		     : view_open(fs->cache, p, n->id.disk, n->id.format,
-			       &h->view);
+			       &fs->tree.style, &h->view);
 }
 
-static int open_clone_view(
-	struct fs *fs, struct node *n, bool writes, struct handle *h)
+int handle_view(struct fs *fs, struct node *n, bool writes, struct view **ret)
 {
 	const struct point *p = NULL;
 	int r = node_has_point(n) ? tree_point(&fs->tree, n, &p) : 0;
 
 	return r < 0 ? r
 		     : view_open_clone(&fs->branches, &n->id.clone, p,
-			       n->id.disk, n->id.format, writes, &h->view);
+			       n->id.disk, n->id.format, &fs->tree.style,
+			       writes, ret);
+}
+
+/* Can it be opened so at all? */
+static int check_flags(const struct fs *fs, const struct node *n, int flags)
+{
+	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	const struct format *f =
+		n->id.kind == NODE_CLONE_VIEW ? n->id.format : NULL;
+
+	if (writes && (fs->tree.read_only || (!f && !n->id.foreign)))
+		return -EROFS;
+	if (writes && f && f->read_only)
+		return fail(EROFS,
+			"a %s file cannot be written to: write to the same "
+			"disk's .img or another of its files",
+			f->name);
+	/* a disk has its size, and what cannot be cut is not emptied */
+	if ((flags & O_TRUNC) && !n->id.foreign && !(f && f->max_size))
+		return -EPERM;
+	return 0;
+}
+
+static int open_clone_view(
+	struct fs *fs, struct node *n, int flags, struct handle *h)
+{
+	int r = handle_view(fs, n, (flags & O_ACCMODE) != O_RDONLY, &h->view);
+
+	if (r == 0 && (flags & O_TRUNC)) {
+		r = h->view->writes ? view_resize(h->view, 0) : -EINVAL;
+		if (r < 0)
+			view_put(take(h->view));
+	}
+	return r;
 }
 
 static int open_clone_json(struct fs *fs, struct node *n, struct handle *h)
@@ -54,19 +88,15 @@ static int open_point_json(struct fs *fs, struct node *n, struct handle *h)
 
 static int open_kind(struct fs *fs, struct node *n, int flags, struct handle *h)
 {
-	bool writes = (flags & O_ACCMODE) != O_RDONLY;
+	int r = check_flags(fs, n, flags);
 
-	if (writes && (fs->tree.read_only || (n->id.kind != NODE_CLONE_VIEW &&
-						     !n->id.foreign)))
-		return -EROFS;
-	/* a disk has its size, and what cannot be cut is not emptied */
-	if ((flags & O_TRUNC) && !n->id.foreign)
-		return -EPERM;
+	if (r < 0)
+		return r;
 	switch (n->id.kind) {
 	case NODE_VIEW:
 		return open_view(fs, n, h);
 	case NODE_CLONE_VIEW:
-		return open_clone_view(fs, n, writes, h);
+		return open_clone_view(fs, n, flags, h);
 	case NODE_POINT_JSON:
 		return open_point_json(fs, n, h);
 	case NODE_CLONE_JSON:

@@ -34,6 +34,10 @@ int must_check handle_open(
 	struct fs *fs, struct node *n, int flags, struct handle **ret);
 void handle_free(struct fs *fs, struct handle *h);
 
+/* The view of a clone that a node is, without a handle. */
+int must_check handle_view(
+	struct fs *fs, struct node *n, bool writes, struct view **ret);
+
 /* Lists the directory N anew. What could not be listed is dir_error's. */
 void handle_list(struct fs *fs, struct handle *h, struct node *n);
 

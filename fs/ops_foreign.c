@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "fs/request.h"
+#include "fs/view_write.h"
+#include "fs/viewmeta.h"
 #include "src/bytes.h"
 
 /* What DIR is to foreign files, if one there may be called NAME. */
@@ -109,15 +111,72 @@ void op_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 	remove_name(req, ino, name, true);
 }
 
+/*
+ * A view's metadata, if NAME in DIR is a file of that and nothing else: some
+ * programs write it anew under another name, and rename that.
+ */
+static int find_replaced(struct fs *fs, struct node *dir, const char *name,
+	struct fuse_entry_param *ret)
+{
+	struct node_id id;
+	int r = dir_find(&fs->tree, dir, name, &id);
+
+	if (r == 0 && (id.kind != NODE_CLONE_VIEW || !id.format->max_size))
+		r = -EPERM;
+	if (r == 0)
+		r = ops_entry(fs, dir, &id, ret);
+	return r;
+}
+
+static int replace(struct fs *fs, struct node *n, struct foreign *f)
+{
+	scoped(freep) uint8_t *bytes = malloc(FOREIGN_MAX);
+	struct view *v;
+	int r = bytes ? handle_view(fs, n, true, &v) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	r = viewmeta_replace(v, bytes, foreign_read(f, 0, FOREIGN_MAX, bytes));
+	if (r == 0)
+		r = view_sync(v);
+	view_put(v);
+	return r;
+}
+
+/* NAME in FROM becomes what NEW_NAME in DIR shows. */
+static int rename_over(struct fs *fs, const struct foreign_dir *from,
+	const char *name, struct node *dir, const char *new_name)
+{
+	scoped(foreign_putp) struct foreign *f = NULL;
+	struct fuse_entry_param e;
+	int r = foreign_find(&fs->foreigns, from, name, &f);
+
+	if (r == 0 && foreign_is_dir(f))
+		r = -ENOTDIR;
+	if (r == 0)
+		r = find_replaced(fs, dir, new_name, &e);
+	if (r < 0)
+		return r;
+	r = replace(fs, node_of(fs, e.ino), f);
+	tree_forget(&fs->tree, node_of(fs, e.ino), 1);
+	return r < 0 ? r : foreign_remove(&fs->foreigns, from, name, false);
+}
+
 void op_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	fuse_ino_t new_ino, const char *new_name, unsigned flags)
 {
 	struct fs *fs = fs_of(req);
+	struct node *dir = node_of(fs, new_ino);
 	struct foreign_dir from, to;
 	int r = place(fs, node_of(fs, ino), name, &from);
 
+	if (r == 0 && flags == 0 &&
+		dir_is_free(&fs->tree, dir, new_name) == -EPERM) {
+		reply_status(req, rename_over(fs, &from, name, dir, new_name));
+		return;
+	}
 	if (r == 0)
-		r = place(fs, node_of(fs, new_ino), new_name, &to);
+		r = place(fs, dir, new_name, &to);
 	/* beside the views of another clone it would be another's */
 	if (r == 0 && memcmp(&from.clone, &to.clone, sizeof(to.clone)) != 0)
 		r = -EXDEV;

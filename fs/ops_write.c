@@ -9,6 +9,8 @@
 #include "fs/handle.h"
 #include "fs/ops_foreign.h"
 #include "fs/request.h"
+#include "fs/view_write.h"
+#include "fs/viewmeta.h"
 #include "src/bytes.h"
 
 /* A clone that was taken from us is over for its guest. */
@@ -72,7 +74,7 @@ void op_fsync(
 
 static int fallocate_view(struct view *v, int mode, uint64_t off, uint64_t len)
 {
-	uint64_t size = layout_size(&v->layout);
+	uint64_t size = viewmeta_size(v);
 	bool keeps_size = mode & FALLOC_FL_KEEP_SIZE;
 	int what = mode & ~FALLOC_FL_KEEP_SIZE;
 
@@ -104,6 +106,22 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 	reply_status(req, write_error(r));
 }
 
+static int resize(
+	struct fs *fs, struct node *n, uint64_t size, struct fuse_file_info *fi)
+{
+	struct view *v = fi ? writable(fi) : NULL;
+	int r;
+
+	if (v)
+		return view_resize(v, size);
+	r = handle_view(fs, n, true, &v);
+	if (r == 0) {
+		r = view_resize(v, size);
+		view_put(v);
+	}
+	return r;
+}
+
 /*
  * Owners, permissions and times are those of the mount: libvirt sets them and
  * must be told that it could, but nobody would find them after a remount.
@@ -116,17 +134,21 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct stat st;
 	int r;
 
-	(void)fi;
 	if (n->id.foreign) {
 		foreign_change(req, n, attr, to_set);
 		return;
 	}
 	r = tree_stat(&fs->tree, n, &st);
-	if (r == 0 && n->id.kind != NODE_CLONE_VIEW)
+	if (r == 0 && (n->id.kind != NODE_CLONE_VIEW || fs->tree.read_only))
 		r = -EPERM;
 	if (r == 0 && (to_set & FUSE_SET_ATTR_SIZE) &&
-		attr->st_size != st.st_size)
-		r = -EPERM;
+		attr->st_size != st.st_size) {
+		r = n->id.format->max_size
+			    ? resize(fs, n, (uint64_t)attr->st_size, fi)
+			    : -EPERM;
+		if (r == 0)
+			r = tree_stat(&fs->tree, n, &st);
+	}
 	if (r < 0)
 		reply_status(req, r);
 	else

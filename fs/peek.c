@@ -181,3 +181,30 @@ int peek_extent(
 	}
 	return err < 0 ? err : r;
 }
+
+void peek_read_side(
+	struct peek *p, uint8_t space, uint64_t off, size_t len, uint8_t *buf)
+{
+	struct shot *s = shot_get(p);
+
+	side_read(live_side(s->live), space, off, len, buf);
+	shot_put(p, s);
+}
+
+bool peek_length(struct peek *p, uint8_t space, uint64_t *ret)
+{
+	struct shot *s = shot_get(p);
+	bool has = side_length(live_side(s->live), space, ret);
+
+	shot_put(p, s);
+	return has;
+}
+
+bool peek_any(struct peek *p, uint8_t space, uint64_t off, uint64_t end)
+{
+	struct shot *s = shot_get(p);
+	bool any = side_any(live_side(s->live), space, off, end);
+
+	shot_put(p, s);
+	return any;
+}

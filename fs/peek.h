@@ -43,6 +43,12 @@ int must_check peek_extent(
 /* As live_prefetch(). */
 void peek_prefetch(struct peek *p, uint64_t off, uint64_t len);
 
+/* What its views keep beside it, as it was when it was looked at: side.h. */
+void peek_read_side(
+	struct peek *p, uint8_t space, uint64_t off, size_t len, uint8_t *buf);
+bool peek_length(struct peek *p, uint8_t space, uint64_t *ret);
+bool peek_any(struct peek *p, uint8_t space, uint64_t off, uint64_t end);
+
 /* Disk number DISK of C as it is now, without owning it; -ESTALE as there. */
 int must_check peek_open(struct cache *c, const struct clone *clone,
 	size_t disk, struct live **ret);

@@ -295,24 +295,60 @@ double node_attr_timeout(const struct node *n)
 	return n->id.kind == NODE_CLONE_VIEW ? 0 : node_timeout(n);
 }
 
-static int set_size(const struct node *n, uint64_t size, uint32_t sector_size,
-	uint64_t data, struct stat *st)
+bool tree_shows(
+	const struct tree *t, size_t row, uint64_t guest, uint32_t sector_size)
 {
 	struct layout l;
-	int r = n->id.format->layout(size, sector_size, &l);
+
+	return !(t->hidden >> row & 1) &&
+	       format_at(row)->layout(guest, sector_size, &l) == 0;
+}
+
+/* A file has a name for each row that stands for it. */
+static nlink_t names_of(const struct tree *t, const struct node *n,
+	uint64_t guest, uint32_t sector_size)
+{
+	const struct format *f;
+	nlink_t names = 0;
+
+	for (size_t i = 0; (f = format_at(i)); i++)
+		names += (f->same_as ?: f) == n->id.format &&
+			 tree_shows(t, i, guest, sector_size);
+	return names;
+}
+
+/* Over SMB, Windows refuses these when they look sparse. */
+static bool is_thick(const struct tree *t, const struct format *f)
+{
+	return t->thick && (strcmp(f->ending, ".vhd") == 0 ||
+				   strcmp(f->ending, ".vhdx") == 0);
+}
+
+static int set_size(const struct tree *t, const struct node *n, uint64_t guest,
+	uint32_t sector_size, const struct seen *seen, struct stat *st)
+{
+	const struct format *f = n->id.format;
+	uint64_t size, bytes;
+	struct layout l;
+	int r = f->layout(guest, sector_size, &l);
 
 	if (r < 0)
 		return r;
-	st->st_size = (off_t)layout_size(&l);
-	st->st_blocks =
-		(blkcnt_t)(round_up(l.prefix + l.suffix + (l.disk ? data : 0),
-				   512) /
-			   512);
+	size = layout_size(&l);
+	if (f->max_size && seen->lengths.v[f->number] != LENGTH_NONE)
+		size = seen->lengths.v[f->number];
+	bytes = l.disk ? l.prefix + l.suffix + seen->data : size;
+	if (is_thick(t, f))
+		bytes = size;
+	st->st_nlink = names_of(t, n, guest, sector_size);
+	st->st_size = (off_t)size;
+	st->st_blocks = (blkcnt_t)(round_up(bytes, 512) / 512);
 	return 0;
 }
 
 static int stat_view(struct tree *t, struct node *n, struct stat *st)
 {
+	struct seen seen = { 0 };
 	const struct point_disk *d;
 	const struct point *p;
 	int r = tree_point(t, n, &p);
@@ -320,23 +356,27 @@ static int stat_view(struct tree *t, struct node *n, struct stat *st)
 	if (r < 0)
 		return r;
 	d = &p->disks.v[n->id.disk];
-	if (t->read_only)
-		st->st_nlink = 2; /* the same file is in ro/ */
 	st->st_mtime = (time_t)n->id.point.time;
-	return set_size(n, d->size, d->sector_size, d->stats.data, st);
+	seen.data = d->stats.data;
+	memset(&seen.lengths, 0xff, sizeof(seen.lengths));
+	r = set_size(t, n, d->size, d->sector_size, &seen, st);
+	if (t->read_only)
+		st->st_nlink *= 2; /* the same file is in ro/ */
+	return r;
 }
 
 static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 {
 	struct branch_disk open;
 	const struct clone_disk *d;
-	uint64_t data;
+	struct seen seen;
 	struct clone c;
 	int r;
 
 	if (branches_disk(t->branches, &n->id.clone, n->id.disk, &open)) {
+		seen = (struct seen){ open.data, open.lengths };
 		st->st_mtime = (time_t)open.changed;
-		return set_size(n, open.size, open.sector_size, open.data, st);
+		return set_size(t, n, open.size, open.sector_size, &seen, st);
 	}
 	r = tree_clone(t, n, &c);
 	if (r == -ENOENT && node_has_point(n))
@@ -349,10 +389,10 @@ static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 	}
 	d = &c.disks.v[n->id.disk];
 	st->st_mtime = (time_t)c.created;
-	r = glance_data(&t->branches->glances, t->branches->cache, &c,
-		n->id.disk, &data);
+	r = glance_disk(&t->branches->glances, t->branches->cache, &c,
+		n->id.disk, &seen);
 	if (r == 0)
-		r = set_size(n, d->size, d->sector_size, data, st);
+		r = set_size(t, n, d->size, d->sector_size, &seen, st);
 	clone_fini(&c);
 	return r;
 }
@@ -412,21 +452,25 @@ static int stat_newest(struct tree *t, struct node *n, struct stat *st)
 
 /* Views of clones are written to; on their directories is what is said to
  * them. */
+static bool is_written(const struct tree *t, const struct node *n)
+{
+	if (t->read_only)
+		return false;
+	return n->id.kind == NODE_CLONE_VIEW ? !n->id.format->read_only
+					     : node_is_controlled(n);
+}
+
 static mode_t mode_of(const struct tree *t, const struct node *n)
 {
+	bool written = is_written(t, n);
+
 	switch (node_type(n->id.kind)) {
 	case S_IFLNK:
 		return S_IFLNK | 0777;
 	case S_IFDIR:
-		return S_IFDIR |
-		       ((!t->read_only && node_is_controlled(n) ? 0755 : 0555) &
-			       ~t->umask);
+		return S_IFDIR | ((written ? 0755 : 0555) & ~t->umask);
 	default:
-		return S_IFREG |
-		       ((!t->read_only && n->id.kind == NODE_CLONE_VIEW
-					? 0666
-					: 0444) &
-			       ~t->umask);
+		return S_IFREG | ((written ? 0666 : 0444) & ~t->umask);
 	}
 }
 

@@ -22,6 +22,7 @@
 #include "formats/format.h"
 #include "fs/branch.h"
 #include "fs/foreign.h"
+#include "fs/view.h"
 #include "repo/point.h"
 
 /* Numbers are part of inode numbers: append only. */
@@ -67,6 +68,9 @@ struct tree {
 	struct branches *branches;
 	struct foreigns *foreigns;
 	bool read_only;  /* points are shown as they are, not their clones */
+	uint32_t hidden; /* rows of formats that are not shown, as bits */
+	bool thick;      /* what Windows opens is said to have no holes */
+	struct view_style style;
 	int64_t started; /* seconds since 1970, UTC */
 	uid_t uid;
 	gid_t gid;
@@ -120,6 +124,10 @@ bool tree_foreign_dir(
 bool node_has_point(const struct node *n);
 
 int must_check tree_stat(struct tree *t, struct node *n, struct stat *ret);
+
+/* Is the file that this row names shown, of a disk that it can hold? */
+bool tree_shows(
+	const struct tree *t, size_t row, uint64_t guest, uint32_t sector_size);
 
 /* Its inode number, without making the node. */
 uint64_t node_ino(const struct node_id *id);

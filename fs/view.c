@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/viewmeta.h"
 #include "repo/address.h"
 #include "src/bytes.h"
 #include "src/log.h"
@@ -15,8 +16,6 @@
  * is the one zero page of the kernel.
  */
 static uint8_t zeroes[1 << 20];
-
-#define ZERO_STEP (UINT64_C(16) << 30)
 
 /* "web/disk0@2026-11-20T08:42:45Z"; owned, NULL if there is no memory */
 static char *disk_address(const struct point *p, const struct point_disk *d)
@@ -31,40 +30,102 @@ static char *disk_address(const struct point *p, const struct point_disk *d)
 	return name;
 }
 
-int view_open(struct cache *c, const struct point *p, uint32_t disk,
-	const struct format *f, struct view **ret)
+/*
+ * What of a file's metadata makes it another's: for ever the same for a disk of
+ * a point, with its own clone, which goes on from it; and for a disk of a clone
+ * with a name.
+ */
+static struct identity identify(const char *of, const void *key, size_t len,
+	int64_t time, uint32_t disk)
 {
-	const struct point_disk *d = &p->disks.v[disk];
-	scoped(freep) char *name = disk_address(p, d);
-	scoped(freep) struct view *v = calloc(1, sizeof(*v));
-	int r;
+	struct identity id = { .time = time };
+	uint8_t b[16 + KEY_MAX + 4] = { 0 };
+	struct digest d;
 
-	if (!name || !v)
-		return fail(ENOMEM, "disk %s: %m", d->name);
-	r = f->layout(d->size, d->sector_size, &v->layout);
-	if (r == 0)
-		r = disk_open(
-			c, name, &d->root, d->size, d->sector_size, &v->disk);
-	if (r < 0)
-		return r;
-	v->format = f;
-	atomic_init(&v->n_refs, 1);
-	*ret = take(v);
-	return 0;
+	memcpy(b, of, MIN_OF(strlen(of), 16u));
+	memcpy(b + 16, key, len);
+	put_le32(b + 16 + len, disk);
+	d = digest_of(b, 16 + len + 4);
+	memcpy(id.id.b, d.b, sizeof(id.id.b));
+	return id;
 }
 
-/* The point's disk below its own clone; a clone with a name needs none. */
-static int open_base(struct view *v, struct cache *c, const struct point *p)
+/* The point's disk: as it is, or below the point's own clone. */
+static int open_disk(struct view *v, struct cache *c, const struct point *p)
 {
 	const struct point_disk *d = &p->disks.v[v->number];
-	scoped(freep) char *name = disk_address(p, d);
-	int r = v->format->layout(d->size, d->sector_size, &v->layout);
+	struct key key = point_key(&p->id);
+	int r;
 
-	if (!name)
+	v->name = disk_address(p, d);
+	v->disk_name = strdup(d->name);
+	if (!v->name || !v->disk_name)
 		return fail(ENOMEM, "disk %s: %m", d->name);
+	v->identity = identify(
+		"view of a point", key.b, key.len, p->id.time, v->number);
+	r = v->format->layout(d->size, d->sector_size, &v->layout);
 	return r < 0 ? r
-		     : disk_open(c, name, &d->root, d->size, d->sector_size,
+		     : disk_open(c, v->name, &d->root, d->size, d->sector_size,
 			       &v->disk);
+}
+
+/* A clone with a name: what of it does not change. */
+static int open_named(
+	struct view *v, struct cache *cache, const struct uuid *id)
+{
+	const struct clone_disk *d;
+	struct clone c;
+	int r = clone_get(cache_repo(cache), id, &c);
+
+	if (r < 0)
+		return r;
+	d = v->number < c.disks.n ? &c.disks.v[v->number] : NULL;
+	if (!d || !c.name) {
+		clone_fini(&c);
+		return -ENOENT;
+	}
+	if (asprintf(&v->name, "%s/%s", c.name, d->name) < 0)
+		v->name = NULL;
+	v->disk_name = strdup(d->name);
+	/* another clone that gets this name has other streams */
+	v->identity = identify("view of a clone", d->stream.b,
+		sizeof(d->stream.b), c.created, v->number);
+	clone_fini(&c);
+	return v->name && v->disk_name ? 0 : fail(ENOMEM, "clone: %m");
+}
+
+/* NULL, logged, if there is no memory. */
+static struct view *view_new(uint32_t disk, const struct format *f)
+{
+	struct view *v = calloc(1, sizeof(*v));
+
+	if (!v) {
+		fail(ENOMEM, "view: %m");
+		return NULL;
+	}
+	v->format = f;
+	v->number = disk;
+	atomic_init(&v->n_refs, 1);
+	return v;
+}
+
+int view_open(struct cache *c, const struct point *p, uint32_t disk,
+	const struct format *f, const struct view_style *style,
+	struct view **ret)
+{
+	struct view *v = view_new(disk, f);
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	r = open_disk(v, c, p);
+	v->identity.name = v->disk_name;
+	v->identity.vmfs = style->vmfs;
+	if (r < 0)
+		view_put(v);
+	else
+		*ret = v;
+	return r;
 }
 
 /* It is ours; of which size it is may only be known now. */
@@ -108,7 +169,8 @@ static int open_to_write(struct view *v, const struct point *p)
 
 	if (r == 0)
 		r = open_ours(v);
-	if (r == 0)
+	/* a file without the disk's bytes is in nobody's way */
+	if (r == 0 && v->layout.disk)
 		r = branch_write_begin(v->branch, v->number, v->format);
 	v->writes = r == 0;
 	return r;
@@ -116,19 +178,19 @@ static int open_to_write(struct view *v, const struct point *p)
 
 int view_open_clone(struct branches *all, const struct uuid *clone,
 	const struct point *p, uint32_t disk, const struct format *f,
-	bool writes, struct view **ret)
+	const struct view_style *style, bool writes, struct view **ret)
 {
-	struct view *v = calloc(1, sizeof(*v));
+	struct view *v = view_new(disk, f);
 	int r;
 
 	if (!v)
-		return fail(ENOMEM, "clone: %m");
-	v->format = f;
-	v->number = disk;
-	atomic_init(&v->n_refs, 1);
+		return -ENOMEM;
 	r = branch_get(all, clone, !p, &v->branch);
-	if (r == 0 && p)
-		r = open_base(v, all->cache, p);
+	if (r == 0)
+		r = p ? open_disk(v, all->cache, p)
+		      : open_named(v, all->cache, clone);
+	v->identity.name = v->disk_name;
+	v->identity.vmfs = style->vmfs;
 	if (r == 0)
 		r = writes ? open_to_write(v, p) : open_to_read(v, all, clone);
 	if (r < 0)
@@ -148,7 +210,7 @@ void view_put(struct view *v)
 {
 	if (atomic_fetch_sub(&v->n_refs, 1) != 1)
 		return;
-	if (v->writes)
+	if (v->writes && v->layout.disk)
 		branch_write_end(v->branch, v->number);
 	if (v->peeks)
 		peek_fini(&v->peek);
@@ -156,11 +218,12 @@ void view_put(struct view *v)
 		branch_put(v->branch);
 	if (v->disk)
 		disk_close(v->disk);
+	free(v->disk_name);
+	free(v->name);
 	free(v);
 }
 
-/* The clone's disk if the clone is ours, or NULL. */
-static struct live *live_of(const struct view *v)
+struct live *view_live(const struct view *v)
 {
 	struct open_clone *o = v->branch ? branch_open(v->branch) : NULL;
 	struct live *l;
@@ -175,7 +238,7 @@ static struct live *live_of(const struct view *v)
 static int read_disk(
 	struct view *v, uint64_t off, uint32_t len, struct pieces *ret)
 {
-	struct live *l = live_of(v);
+	struct live *l = view_live(v);
 
 	if (l)
 		return live_read(l, off, len, ret);
@@ -186,7 +249,7 @@ static int read_disk(
 
 void view_prefetch(struct view *v, uint64_t off, uint64_t len)
 {
-	struct live *l = live_of(v);
+	struct live *l = view_live(v);
 
 	if (l)
 		live_prefetch(l, off, len);
@@ -196,10 +259,10 @@ void view_prefetch(struct view *v, uint64_t off, uint64_t len)
 		disk_prefetch(v->disk, off, len);
 }
 
-static int disk_extent(struct view *v, uint64_t off, struct blk_extent *ret)
+int view_extent(
+	struct view *v, uint64_t off, uint64_t end, struct blk_extent *ret)
 {
-	uint64_t end = v->layout.disk;
-	struct live *l = live_of(v);
+	struct live *l = view_live(v);
 	struct run run;
 	int r;
 
@@ -237,29 +300,54 @@ static void add_zeroes(struct view_read *r, size_t len)
 	add(r, zeroes, len);
 }
 
-struct part {
-	uint64_t off, len;
-};
-
-/* What [off, end) has in common with [from, to). */
-static struct part part_within(
-	uint64_t off, uint64_t end, uint64_t from, uint64_t to)
+/* The metadata of a read, before the disk's bytes and behind them. */
+static int read_metadata(struct view *v, const struct part *before,
+	const struct part *behind, uint8_t **ret)
 {
-	off = MAX_OF(off, from);
-	end = MIN_OF(end, to);
-	return (struct part){ off, off < end ? end - off : 0 };
+	uint8_t *buf;
+	int r = 0;
+
+	if (before->len + behind->len == 0)
+		return 0;
+	buf = malloc(before->len + behind->len);
+	if (!buf)
+		return fail(ENOMEM, "read: %m");
+	if (before->len)
+		r = viewmeta_read(v, before->off, before->len, buf);
+	if (r == 0 && behind->len)
+		r = viewmeta_read(
+			v, behind->off, behind->len, buf + before->len);
+	if (r < 0)
+		free(buf);
+	else
+		*ret = buf;
+	return r;
+}
+
+static size_t iovs_of(const struct pieces *p)
+{
+	size_t n = 2;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->v[i].data ? 1 : p->v[i].len / sizeof(zeroes) + 1;
+	return n;
 }
 
 int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 {
 	const struct layout *l = &v->layout;
 	uint64_t disk_end = l->prefix + l->disk, end = off + len;
-	struct part prefix = part_within(off, end, 0, l->prefix);
-	struct part disk = part_within(off, end, l->prefix, disk_end);
-	struct part suffix = part_within(off, end, disk_end, layout_size(l));
-	size_t n = 2;
+	struct part before, behind, disk;
 	int r = 0;
 
+	if (l->disk) {
+		before = part_within(off, end, 0, l->prefix);
+		behind = part_within(off, end, disk_end, layout_size(l));
+	} else {
+		before = part_within(off, end, 0, viewmeta_size(v));
+		behind = (struct part){ 0 };
+	}
+	disk = part_within(off, end, l->prefix, disk_end);
 	ret->n = 0;
 	ret->iov = ret->few;
 	ret->pieces = (struct pieces){ 0 };
@@ -269,25 +357,15 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 			&ret->pieces);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ret->pieces.n; i++)
-		n += ret->pieces.v[i].data
-			     ? 1
-			     : ret->pieces.v[i].len / sizeof(zeroes) + 1;
-	r = reserve(ret, n);
-	if (r == 0 && prefix.len + suffix.len) {
-		ret->metadata = malloc(prefix.len + suffix.len);
-		if (!ret->metadata)
-			r = fail(ENOMEM, "read: %m");
-	}
+	r = reserve(ret, iovs_of(&ret->pieces));
+	if (r == 0)
+		r = read_metadata(v, &before, &behind, &ret->metadata);
 	if (r < 0) {
 		view_read_fini(ret);
 		return r;
 	}
-	if (prefix.len) {
-		r = v->format->metadata(l, &v->identity, NULL, prefix.off,
-			prefix.len, ret->metadata);
-		add(ret, ret->metadata, prefix.len);
-	}
+	if (before.len)
+		add(ret, ret->metadata, before.len);
 	for (size_t i = 0; i < ret->pieces.n; i++) {
 		const struct piece *p = &ret->pieces.v[i];
 
@@ -296,16 +374,9 @@ int view_read(struct view *v, uint64_t off, size_t len, struct view_read *ret)
 		else
 			add_zeroes(ret, p->len);
 	}
-	if (r == 0 && suffix.len) {
-		uint8_t *to = ret->metadata + prefix.len;
-
-		r = v->format->metadata(
-			l, &v->identity, NULL, suffix.off, suffix.len, to);
-		add(ret, to, suffix.len);
-	}
-	if (r < 0)
-		view_read_fini(ret);
-	return r;
+	if (behind.len)
+		add(ret, ret->metadata + before.len, behind.len);
+	return 0;
 }
 
 void view_read_fini(struct view_read *r)
@@ -319,26 +390,44 @@ void view_read_fini(struct view_read *r)
 	r->n = 0;
 }
 
-int view_seek(struct view *v, uint64_t off, int whence, uint64_t *ret)
+/* What begins at OFF of the file, and where it ends. */
+static int file_extent(
+	struct view *v, uint64_t off, uint64_t size, struct blk_extent *ret)
 {
 	const struct layout *l = &v->layout;
-	uint64_t disk_end = l->prefix + l->disk;
+	uint64_t disk_end = l->prefix + l->disk, pad_end = disk_end + l->pad;
+	int r;
+
+	*ret = (struct blk_extent){ .kind = BLK_DATA };
+	if (!l->disk) {
+		ret->len = size - off;
+	} else if (off < l->prefix) {
+		ret->len = l->prefix - off;
+	} else if (off < disk_end) {
+		r = view_extent(v, off - l->prefix, l->disk, ret);
+		return r;
+	} else if (off < pad_end) {
+		ret->len = pad_end - off;
+		if (!viewmeta_written(v, off, pad_end))
+			ret->kind = BLK_ZERO;
+	} else {
+		ret->len = size - off;
+	}
+	return 0;
+}
+
+int view_seek(struct view *v, uint64_t off, int whence, uint64_t *ret)
+{
+	uint64_t size = viewmeta_size(v);
 	bool want_data = whence == SEEK_DATA;
 	struct blk_extent e;
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return -EINVAL;
-	if (off >= layout_size(l))
+	if (off >= size)
 		return -ENXIO;
-	if (off < l->prefix) {
-		if (want_data) {
-			*ret = off;
-			return 0;
-		}
-		off = l->prefix;
-	}
-	while (off < disk_end) {
-		int r = disk_extent(v, off - l->prefix, &e);
+	for (; off < size; off += e.len) {
+		int r = file_extent(v, off, size, &e);
 
 		if (r < 0)
 			return r;
@@ -346,74 +435,10 @@ int view_seek(struct view *v, uint64_t off, int whence, uint64_t *ret)
 			*ret = off;
 			return 0;
 		}
-		off += e.len;
 	}
-	/* the end of a file is a hole, and the suffix is data */
-	if (want_data && !l->suffix)
+	/* the end of a file is a hole */
+	if (want_data)
 		return -ENXIO;
-	*ret = want_data ? off : layout_size(l);
+	*ret = size;
 	return 0;
-}
-
-/* The part of [off, off + len) that is the disk's, at its place there. */
-static int writable_part(
-	const struct view *v, uint64_t off, uint64_t len, struct part *ret)
-{
-	const struct layout *l = &v->layout;
-	uint64_t disk_end = l->prefix + l->disk, end = off + len;
-
-	if (off < l->prefix || (end > disk_end && l->suffix))
-		return -EPERM;
-	*ret = part_within(off, end, l->prefix, disk_end);
-	ret->off -= l->prefix;
-	return 0;
-}
-
-int view_write(struct view *v, uint64_t off, size_t len, const uint8_t *buf)
-{
-	struct open_clone *o = branch_open(v->branch);
-	struct part part;
-	int r = writable_part(v, off, len, &part);
-
-	if (r < 0)
-		return r;
-	if (!is_zero(buf + part.len, len - part.len))
-		return -EFBIG;
-	if (!part.len)
-		return 0;
-	r = open_clone_admit(o);
-	if (r == 0)
-		r = live_write(open_clone_disk(o, v->number), part.off,
-			(uint32_t)part.len, buf);
-	if (r == 0)
-		branch_changed(v->branch);
-	return r;
-}
-
-int view_zero(struct view *v, uint64_t off, uint64_t len)
-{
-	struct open_clone *o = branch_open(v->branch);
-	struct part part;
-	int r = writable_part(v, off, len, &part);
-
-	/* in portions that a reader or writer of the disk can wait for */
-	while (r == 0 && part.len) {
-		uint64_t n = MIN_OF(part.len, ZERO_STEP - part.off % ZERO_STEP);
-
-		r = open_clone_admit(o);
-		if (r == 0)
-			r = live_zero(
-				open_clone_disk(o, v->number), part.off, n);
-		part.off += n;
-		part.len -= n;
-		branch_changed(v->branch);
-	}
-	return r;
-}
-
-int view_sync(struct view *v)
-{
-	struct live *l = live_of(v);
-
-	return l ? live_sync(l) : 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * view - a file that shows a disk in one format:
- *   [prefix: metadata][the disk, linear][suffix: metadata]
+ *   [prefix: metadata][the disk, linear][pad, suffix: metadata]
  *
  * The disk is a point's, which never changes, or a clone's. Of a clone's own
  * point, before there is a clone, it is the point's until somebody writes.
@@ -23,6 +23,11 @@
 #include "repo/disk.h"
 #include "repo/point.h"
 
+/* How files are shown, where there is a choice. */
+struct view_style {
+	bool vmfs; /* VMDK descriptors as ESXi wants them */
+};
+
 struct view {
 	const struct format *format;
 	struct layout layout;
@@ -33,12 +38,16 @@ struct view {
 	bool writes;           /* may be written to: the branch is ours */
 	bool peeks;            /* the clone was there and not ours */
 	struct peek peek;      /* if so */
+	char *name;            /* of the disk, and whose; owned: for messages */
+	char *disk_name;       /* owned */
+	atomic_bool refused;   /* something was, and was logged */
 	_Atomic unsigned n_refs;
 };
 
 /* Disk number DISK of P; borrows the cache only. */
 int must_check view_open(struct cache *c, const struct point *p, uint32_t disk,
-	const struct format *f, struct view **ret);
+	const struct format *f, const struct view_style *style,
+	struct view **ret);
 
 /*
  * The same of a clone; P is the point that it is the own clone of, or NULL.
@@ -46,7 +55,7 @@ int must_check view_open(struct cache *c, const struct point *p, uint32_t disk,
  */
 int must_check view_open_clone(struct branches *all, const struct uuid *clone,
 	const struct point *p, uint32_t disk, const struct format *f,
-	bool writes, struct view **ret);
+	const struct view_style *style, bool writes, struct view **ret);
 struct view *view_ref(struct view *v);
 void view_put(struct view *v);
 
@@ -80,18 +89,24 @@ void view_prefetch(struct view *v, uint64_t off, uint64_t len);
 int must_check view_seek(
 	struct view *v, uint64_t off, int whence, uint64_t *ret);
 
-/*
- * Of a view that writes. A file that is written to at its end must not grow:
- * zeroes behind it are dropped, other bytes are -EFBIG. Metadata is not written
- * to: -EPERM. -ENOSPC, quietly.
- */
-int must_check view_write(
-	struct view *v, uint64_t off, size_t len, const uint8_t *buf);
+/* The clone's disk if the clone is ours, or NULL. */
+struct live *view_live(const struct view *v);
 
-/* Makes a range read as zeroes, as far as the file goes. */
-int must_check view_zero(struct view *v, uint64_t off, uint64_t len);
+/* Of the disk: what begins at OFF and how far it goes, within END. */
+int must_check view_extent(
+	struct view *v, uint64_t off, uint64_t end, struct blk_extent *ret);
 
-/* All that was written to the clone's disk before survives power loss. */
-int must_check view_sync(struct view *v);
+struct part {
+	uint64_t off, len;
+};
+
+/* What [off, end) has in common with [from, to). */
+static inline struct part part_within(
+	uint64_t off, uint64_t end, uint64_t from, uint64_t to)
+{
+	off = off > from ? off : from;
+	end = end < to ? end : to;
+	return (struct part){ off, off < end ? end - off : 0 };
+}
 
 #endif

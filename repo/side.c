@@ -261,6 +261,22 @@ void side_read(
 	pthread_mutex_unlock(&s->lock);
 }
 
+bool side_any(struct side *s, uint8_t space, uint64_t off, uint64_t end)
+{
+	const struct space *found;
+	bool any = false;
+	size_t i;
+
+	pthread_mutex_lock(&s->lock);
+	found = find(s, space);
+	if (found) {
+		i = first_at(&found->extents, off);
+		any = i < found->extents.n && found->extents.v[i].off < end;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return any;
+}
+
 bool side_length(struct side *s, uint8_t space, uint64_t *ret)
 {
 	const struct space *found;

@@ -46,6 +46,9 @@ void side_apply(struct side *s, const struct wrecord *r, const uint8_t *data);
 void side_read(
 	struct side *s, uint8_t space, uint64_t off, size_t len, uint8_t *buf);
 
+/* Was any of that range written? */
+bool side_any(struct side *s, uint8_t space, uint64_t off, uint64_t end);
+
 /* True if the space was given a length. */
 bool side_length(struct side *s, uint8_t space, uint64_t *ret);
 

@@ -130,11 +130,12 @@ static struct view *open_view(uint32_t sector_size)
 		.name = name, .size = DISK, .sector_size = sector_size
 	};
 	struct point p = { .id.time = 1000, .machine = machine };
+	const struct view_style style = { 0 };
 	struct view *v;
 
 	p.disks.v = &disk;
 	p.disks.n = 1;
-	assert_int_equal(view_open(NULL, &p, 0, &format, &v), 0);
+	assert_int_equal(view_open(NULL, &p, 0, &format, &style, &v), 0);
 	return v;
 }
 
