@@ -50,6 +50,11 @@ struct segment_row {
 struct segment_rows vec(struct segment_row);
 
 /* True for the collections whose documents are in the index alone. */
+static inline bool coll_is_content(enum coll c)
+{
+	return c == COLL_CHUNKS || c == COLL_MAPS;
+}
+
 static inline bool coll_is_inline(enum coll c)
 {
 	return c == COLL_WRITERS || c == COLL_CONDEMNED;

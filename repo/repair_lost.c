@@ -19,23 +19,79 @@ static void say_nothing(enum log_level level, const char *text)
 	(void)text;
 }
 
-/* In the child: how long each segment was, into FD. */
-static int tell_rows(const struct repodir *d, FILE *to)
+/* What the child tells: a segment's length, or a document. */
+struct told {
+	uint32_t segment;
+	uint64_t committed; /* 0: a document */
+	struct repair_known doc;
+};
+
+static int tell_rows(struct index *ix, FILE *to)
+{
+	struct segment_rows rows = { 0 };
+	int r = index_list_rows(ix, &rows);
+
+	for (size_t i = 0; r == 0 && i < rows.n; i++) {
+		struct told t = { .segment = rows.v[i].id,
+			.committed = rows.v[i].committed };
+
+		if (t.committed > 0 && fwrite(&t, sizeof(t), 1, to) != 1)
+			r = -EIO;
+	}
+	vec_fini(&rows);
+	return r;
+}
+
+#define TELL_BATCH 64
+
+static int tell_some(
+	struct index *ix, struct index_scan *at, struct index_item *v, FILE *to)
+{
+	struct index_txn t;
+	size_t n = 0;
+	int r = index_read(ix, &t);
+
+	if (r < 0)
+		return r;
+	r = index_scan(&t, at, v, TELL_BATCH, &n);
+	index_read_end(&t);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const struct entry *e = &v[i].at;
+		struct told told = { .doc = {
+					     .at = { at->coll, v[i].key,
+						     e->segment, e->off },
+					     .version = e->version,
+					     .len = entry_record_len(
+						     &v[i].key, e),
+				     } };
+
+		if (fwrite(&told, sizeof(told), 1, to) != 1)
+			r = -EIO;
+	}
+	index_items_fini(v, n);
+	return r;
+}
+
+/* In the child: all that the index has, but for content, into TO. */
+static int tell(const struct repodir *d, FILE *to)
 {
 	scoped(index_closep) struct index *ix = NULL;
-	struct segment_rows rows = { 0 };
+	struct index_item v[TELL_BATCH];
 	int r;
 
 	if (faccessat(d->fd, "index/data.mdb", F_OK, 0) != 0)
 		return -ENOENT;
 	r = index_open(d->index, &d->seal.uuid, INDEX_READ_ONLY, &ix);
 	if (r == 0)
-		r = index_list_rows(ix, &rows);
-	for (size_t i = 0; r == 0 && i < rows.n; i++)
-		if (rows.v[i].committed > 0)
-			fprintf(to, "%" PRIu32 " %" PRIu64 "\n", rows.v[i].id,
-				rows.v[i].committed);
-	vec_fini(&rows);
+		r = tell_rows(ix, to);
+	for (enum coll c = 0; r == 0 && c < N_COLLS; c++) {
+		struct index_scan at = { .coll = c };
+
+		if (coll_is_content(c) || coll_is_inline(c))
+			continue;
+		while (r == 0 && !at.done)
+			r = tell_some(ix, &at, v, to);
+	}
 	return r;
 }
 
@@ -59,14 +115,23 @@ static void check_row(const struct repodir *d, uint32_t id, uint64_t committed,
 	result->damaged_bytes += lost;
 }
 
+static void take_told(const struct repodir *d, const struct told *t,
+	struct store_repair *result, struct repair_knowns *ret)
+{
+	if (t->committed)
+		check_row(d, t->segment, t->committed, result);
+	else if (vec_add(ret, t->doc) < 0)
+		log_warn("%s: %m", d->path);
+}
+
 /* What reads a damaged index may be ended by it: a process of its own. */
-void repair_find_lost(const struct repodir *d, struct store_repair *result)
+void repair_find_lost(const struct repodir *d, struct store_repair *result,
+	struct repair_knowns *ret)
 {
 	int fds[2];
 	pid_t child;
+	struct told t;
 	FILE *from;
-	uint32_t id;
-	uint64_t committed;
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return;
@@ -76,15 +141,15 @@ void repair_find_lost(const struct repodir *d, struct store_repair *result)
 
 		log_set_sink(say_nothing);
 		log_set_at_exit(NULL);
-		if (to && tell_rows(d, to) == 0)
+		/* what was told before an error is as good as the rest */
+		if (to && tell(d, to) != -EIO)
 			fclose(to);
 		_exit(0);
 	}
 	close(fds[1]);
 	from = fdopen(fds[0], "r");
-	while (child > 0 && from &&
-		fscanf(from, "%" SCNu32 " %" SCNu64, &id, &committed) == 2)
-		check_row(d, id, committed, result);
+	while (child > 0 && from && fread(&t, sizeof(t), 1, from) == 1)
+		take_told(d, &t, result, ret);
 	if (from)
 		fclose(from);
 	else

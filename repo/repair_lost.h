@@ -11,11 +11,24 @@
 
 #include "repo/repodir.h"
 #include "repo/store.h"
+#include "src/vec.h"
+
+/* A document that stood somewhere: in the old index, or in a damaged record. */
+struct repair_known {
+	struct store_lost at;
+	uint64_t version;
+	uint64_t order; /* of its record; 0: known from the index */
+	uint64_t len;   /* of its record */
+};
+
+struct repair_knowns vec(struct repair_known);
 
 /*
- * Logs what is missing and adds it to what was damaged. Best effort: of an
+ * Logs the segments that are missing or end too early, adds them to what was
+ * damaged, and adds to RET what else the old index knows. Best effort: of an
  * index that cannot be read nothing is known.
  */
-void repair_find_lost(const struct repodir *d, struct store_repair *result);
+void repair_find_lost(const struct repodir *d, struct store_repair *result,
+	struct repair_knowns *ret);
 
 #endif

@@ -122,10 +122,22 @@ struct uuid store_uuid(const struct store *s);
  * Rebuilds what an embedded store derives from its segments. Needs it to
  * itself: -EBUSY if any process has it open.
  */
+#define STORE_LOST_MAX 64
+
+/* A document that was there, chunks and maps aside, and where it lay. */
+struct store_lost {
+	enum coll coll;
+	struct key key;
+	uint32_t segment;
+	uint64_t off;
+};
+
 struct store_repair {
 	uint64_t segments, documents; /* looked at; live at the end */
 	uint64_t damaged;             /* records that fail their checksum */
 	uint64_t damaged_bytes;
+	uint64_t n_lost;
+	struct store_lost lost[STORE_LOST_MAX]; /* the first of them */
 };
 int must_check store_repair_index(const char *url, struct store_repair *ret);
 

@@ -34,6 +34,10 @@ struct repair {
 	struct segment_row row;
 	uint64_t bad_n, bad_bytes; /* since the last record that was good */
 	struct vec(struct found) found;
+	/* documents that should be in the new index, unless superseded; of the
+	 * segment being read since the last record that was good, some more */
+	struct repair_knowns known, unsure;
+	uint64_t end_n, end_bytes; /* damaged at the ends of segments */
 };
 
 /* What is remembered of a key of a collection that changes; no padding, since
@@ -184,7 +188,7 @@ static int apply(struct index_txn *t, void *arg)
 			.version = f->r.version,
 			.generation = f->r.generation };
 
-		if (f->r.coll == COLL_CHUNKS || f->r.coll == COLL_MAPS)
+		if (coll_is_content(f->r.coll))
 			r = apply_content(t, &f->r, &e);
 		else if (!coll_is_inline(f->r.coll))
 			r = apply_change(t, f, &e);
@@ -200,16 +204,42 @@ static int apply_found(struct repair *p)
 	return r;
 }
 
+/* A record's header may still tell which document its body was. */
+static int take_damaged(struct repair *p, const struct record *rec)
+{
+	struct repair_known k = {
+		.at = { rec->coll, rec->key, p->row.id, rec->off },
+		.version = rec->version,
+		.order = rec->order,
+		.len = rec->len,
+	};
+
+	p->bad_n++;
+	p->bad_bytes += rec->len;
+	if (rec->kind != RECORD_PUT || rec->order == 0 ||
+		coll_is_content(rec->coll) || coll_is_inline(rec->coll))
+		return 0;
+	return vec_add(&p->unsure, k) < 0 ? fail(ENOMEM, "%s: %m", p->dir->path)
+					  : 0;
+}
+
+static int take_unsure(struct repair *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < p->unsure.n; i++)
+		r = vec_add(&p->known, p->unsure.v[i]);
+	p->unsure.n = 0;
+	return r < 0 ? fail(ENOMEM, "%s: %m", p->dir->path) : 0;
+}
+
 static int take_record(
 	struct repair *p, const struct record *rec, const uint8_t *body)
 {
 	struct found f = { .r = *rec };
 
-	if (rec->kind == RECORD_DAMAGED || !body) {
-		p->bad_n++;
-		p->bad_bytes += rec->len;
-		return 0;
-	}
+	if (rec->kind == RECORD_DAMAGED || !body)
+		return take_damaged(p, rec);
 	/* it was in the midst of records, not an unfinished end */
 	if (p->bad_n)
 		log_warn("%s/segments/%08x.seg: %llu bytes before offset %llu "
@@ -225,7 +255,7 @@ static int take_record(
 	p->row.journal |= rec->order != 0;
 	p->state.order = MAX_OF(p->state.order, rec->order + 1);
 	f.tombstone = is_tombstone(rec, body);
-	if (vec_add(&p->found, f) < 0)
+	if (take_unsure(p) < 0 || vec_add(&p->found, f) < 0)
 		return fail(ENOMEM, "%s: %m", p->dir->path);
 	return p->found.n < BATCH ? 0 : apply_found(p);
 }
@@ -264,6 +294,7 @@ static int read_segment(struct repair *p, uint32_t id)
 		.id = id, .sealed = true, .committed = SEGMENT_HEADER
 	};
 	p->bad_n = p->bad_bytes = 0;
+	p->unsure.n = 0;
 	fd = openat(
 		p->dir->segments, segment_name(id, name), O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) != 0)
@@ -324,6 +355,79 @@ static int list_segments(struct repair *p)
 	return r;
 }
 
+/* Is it gone, or does an older version of it stand? */
+static int is_lost(struct index_txn *t, const struct repair_known *k)
+{
+	uint8_t key[1 + KEY_MAX];
+	struct record r = { .coll = k->at.coll, .key = k->at.key };
+	struct latest now;
+	int err = index_scratch_get(
+		t, key, scratch_key(&r, false, key), &now, sizeof(now));
+
+	if (err < 0)
+		return err == -ENOENT ? 1 : err;
+	if (k->order)
+		return now.order < k->order && !now.tombstone;
+	return now.put && !now.tombstone && now.version < k->version;
+}
+
+static bool is_noted(const struct store_repair *res, const struct store_lost *l)
+{
+	for (size_t i = 0; i < MIN_OF(res->n_lost, (uint64_t)STORE_LOST_MAX);
+		i++)
+		if (res->lost[i].segment == l->segment &&
+			res->lost[i].off == l->off)
+			return true;
+	return false;
+}
+
+/*
+ * What was written last may have been acknowledged or not: where the index knew
+ * it, it was, and is damage rather than a write that was not finished.
+ */
+static int count_end(
+	struct repair *p, struct index_txn *t, const struct repair_known *k)
+{
+	char name[SEGMENT_NAME];
+	struct segment_row row;
+	struct stat st;
+	int r = index_row(t, k->at.segment, &row);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (k->at.off < row.committed ||
+		fstatat(p->dir->segments, segment_name(k->at.segment, name),
+			&st, 0) != 0 ||
+		(uint64_t)st.st_size < k->at.off + k->len)
+		return 0; /* counted where it was read, or found missing */
+	p->end_n++;
+	p->end_bytes += k->len;
+	return 0;
+}
+
+static int find_lost(struct repair *p, struct index_txn *t)
+{
+	struct store_repair *res = &p->result;
+
+	res->n_lost = p->end_n = p->end_bytes = 0;
+	for (size_t i = 0; i < p->known.n; i++) {
+		const struct repair_known *k = &p->known.v[i];
+		int r = is_lost(t, k);
+
+		if (r < 0)
+			return r;
+		if (r == 0 || is_noted(res, &k->at))
+			continue;
+		r = count_end(p, t, k);
+		if (r < 0)
+			return r;
+		if (res->n_lost < STORE_LOST_MAX)
+			res->lost[res->n_lost] = k->at;
+		res->n_lost++;
+	}
+	return 0;
+}
+
 static int finish(struct index_txn *t, void *arg)
 {
 	struct repair *p = arg;
@@ -331,6 +435,8 @@ static int finish(struct index_txn *t, void *arg)
 
 	if (r == 0)
 		r = index_scratch_each(t, apply_loser);
+	if (r == 0)
+		r = find_lost(p, t);
 	if (r == 0)
 		r = index_flush(t);
 	p->result.documents = 0;
@@ -359,6 +465,8 @@ static int rebuild(struct repair *p, const char *dir)
 		r = read_segment(p, p->ids.v[i]);
 	if (r == 0)
 		r = index_update(p->index, finish, p);
+	p->result.damaged += p->end_n;
+	p->result.damaged_bytes += p->end_bytes;
 	return r < 0 ? r : index_sync(p->index);
 }
 
@@ -401,7 +509,7 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		new = NULL;
 		return fail(ENOMEM, "%s: %m", path);
 	}
-	repair_find_lost(dir, &p.result);
+	repair_find_lost(dir, &p.result, &p.known);
 	r = repodir_remove_index(dir, NEW);
 	if (r == 0)
 		r = repodir_remove_index(dir, OLD);
@@ -416,6 +524,8 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		index_close(p.index);
 	vec_fini(&p.ids);
 	vec_fini(&p.found);
+	vec_fini(&p.known);
+	vec_fini(&p.unsure);
 	if (r == 0)
 		r = swap(dir);
 	if (r == 0)

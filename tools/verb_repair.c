@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "repo/location.h"
-#include "repo/store.h"
+#include "repo/machine.h"
+#include "repo/point.h"
+#include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -20,6 +25,118 @@ static const struct cli_option options[] = {
 	{ 0 },
 };
 
+/* The machine with the id WANTED, among those that are left. */
+struct naming {
+	struct uuid wanted;
+	char name[KEY_MAX + 1];
+};
+
+static int note_name(void *arg, const char *name, const struct uuid *uuid)
+{
+	struct naming *n = arg;
+
+	if (memcmp(uuid, &n->wanted, sizeof(*uuid)) != 0)
+		return 0;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	return 1;
+}
+
+static void name_machine(struct repo *repo, struct naming *n)
+{
+	char text[UUID_TEXT];
+
+	if (!repo || machine_list(repo, note_name, n) != 1)
+		snprintf(n->name, sizeof(n->name), "machine %s",
+			uuid_text(&n->wanted, text));
+}
+
+/* What a key says to a person. */
+static void key_text(const struct key *key, char *buf, size_t len)
+{
+	char hex[2 * KEY_MAX + 1];
+	bool plain = true;
+
+	for (unsigned i = 0; i < key->len; i++)
+		plain = plain && key->b[i] > ' ' && key->b[i] < 0x7f;
+	if (plain)
+		snprintf(buf, len, "%.*s", (int)key->len, (const char *)key->b);
+	else
+		snprintf(buf, len, "%s", hex_encode(key->b, key->len, hex));
+}
+
+static void print_lost(
+	const struct cli *c, struct repo *repo, const struct store_lost *l)
+{
+	char text[2 * KEY_MAX + 1], time[32], alias[ALIAS_LEN + 1], place[32];
+	json_t *o = json_pack(
+		"{s:s, s:s}", "type", "lost", "collection", coll_name(l->coll));
+	struct naming n;
+	struct point_id id;
+	bool of_point = (l->coll == COLL_POINTS || l->coll == COLL_LABELS) &&
+			point_key_parse(&l->key, &id) == 0;
+
+	snprintf(place, sizeof(place), "segments/%08x.seg", l->segment);
+	if (of_point) {
+		n.wanted = id.machine;
+		name_machine(repo, &n);
+		time_text(id.time, time);
+		point_alias(&id, alias);
+		json_object_update_new(
+			o, json_pack("{s:s, s:s, s:s}", "machine", n.name,
+				   "time", time, "alias", alias));
+	} else {
+		key_text(&l->key, text, sizeof(text));
+		json_object_set_new(o, "key", json_string(text));
+	}
+	json_object_update_new(o, json_pack("{s:s, s:o}", "file", place,
+					  "offset", json_bytes(l->off)));
+	if (c->json)
+		json_line(stdout, json_incref(o));
+	else if (of_point)
+		printf("%s@%s, alias %s: its document in %s is lost: %s, "
+		       "offset %" PRIu64 "\n",
+			n.name, time, alias, coll_name(l->coll), place, l->off);
+	else
+		printf("%s: %s: its document is lost: %s, offset %" PRIu64 "\n",
+			coll_name(l->coll), text, place, l->off);
+	json_decref(o);
+}
+
+static void print_all_lost(
+	struct cli *c, const char *url, const struct store_repair *res)
+{
+	uint64_t n = MIN_OF(res->n_lost, (uint64_t)STORE_LOST_MAX);
+	scoped(repo_closep) struct repo *repo = NULL;
+
+	if (n == 0)
+		return;
+	if (repo_open(url, STORE_READ_ONLY, &repo) < 0)
+		repo = NULL; /* why was logged; names of machines are missed */
+	for (uint64_t i = 0; i < n; i++)
+		print_lost(c, repo, &res->lost[i]);
+	if (n < res->n_lost && !c->json)
+		printf("and %" PRIu64 " more\n", res->n_lost - n);
+}
+
+static void print_summary(
+	const struct cli *c, const char *url, const struct store_repair *res)
+{
+	if (c->json)
+		json_line(stdout,
+			json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "type",
+				"summary", "verb", "repair", "segments",
+				json_bytes(res->segments), "documents",
+				json_bytes(res->documents), "damaged",
+				json_bytes(res->damaged), "damaged_bytes",
+				json_bytes(res->damaged_bytes), "lost",
+				json_bytes(res->n_lost)));
+	else if (!c->quiet)
+		printf("%s: index built from %" PRIu64 " segment%s, %" PRIu64
+		       " document%s\n",
+			url, res->segments, plural(res->segments),
+			res->documents, plural(res->documents));
+}
+
 static int run(struct cli *c)
 {
 	const struct options *o = c->options;
@@ -35,20 +152,9 @@ static int run(struct cli *c)
 		r = store_repair_index(url, &res);
 	if (r < 0)
 		return r;
-	if (c->json)
-		json_line(stdout,
-			json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "type",
-				"summary", "verb", "repair", "segments",
-				json_bytes(res.segments), "documents",
-				json_bytes(res.documents), "damaged",
-				json_bytes(res.damaged), "damaged_bytes",
-				json_bytes(res.damaged_bytes)));
-	else if (!c->quiet)
-		printf("%s: index built from %" PRIu64 " segment%s, %" PRIu64
-		       " document%s\n",
-			url, res.segments, plural(res.segments), res.documents,
-			plural(res.documents));
-	if (res.damaged == 0)
+	print_all_lost(c, url, &res);
+	print_summary(c, url, &res);
+	if (res.damaged == 0 && res.n_lost == 0)
 		return EXIT_OK;
 	log_error("%s: damaged: %" PRIu64 " record%s (%s); hivefs verify says "
 		  "what it touches",
@@ -62,7 +168,8 @@ const struct verb verb_repair = {
 	.operands = "",
 	.summary = "Rebuild what can be derived from the stored documents",
 	.text = "Nothing else may have the repository open meanwhile (exit "
-		"code 11).",
+		"code 11). Documents that\nare lost, points among them, are "
+		"listed (exit code 4).",
 	.options = options,
 	.options_size = sizeof(struct options),
 	.run = run,

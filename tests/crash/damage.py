@@ -8,7 +8,7 @@ every kind of byte that there is, or a file is cut short or gone. Each time
   - what the damage does not touch can still be read;
   - verify exits with 4 if anything that a point needs was hit, or the
     repository is refused, and the bytes it names are the ones that are gone;
-  - repair --index brings back what damage to the index took.
+  - repair --index brings back what damage to the index or the marker took.
 
   damage.py HIVEFS DIRECTORY [--seed S] [--only KIND]... [--every N]
 """
@@ -382,16 +382,28 @@ class Damage:
             self.check([])  # an upper-case digit
         else:
             self.refused("points", 4, 10, 15)
+        self.repaired_marker()
 
     def marker_cut_short(self, length):
         os.truncate(self.path("hivefs"), length)
         self.refused("verify", 4, 10, 15)
+        self.repaired_marker()
 
     def marker_gone(self):
         os.unlink(self.path("hivefs"))
-        self.refused("verify", 10)
+        self.refused("verify", 4)
         # nothing is lost by another init
         self.refused("init", 1)
+        self.repaired_marker()
+
+    def repaired_marker(self):
+        """It is what it was: so is the rest."""
+        self.program.run("repair", "--index")
+        with open(self.path("hivefs"), "rb") as now, \
+                open(os.path.join(self.good, "hivefs"), "rb") as was:
+            if now.read() != was.read() and self.program.start(
+                    "verify").wait() != 0:
+                raise Failure("the marker is another one after the repair")
 
     def refused(self, verb, *codes):
         run = self.command(verb).expect(*codes)
