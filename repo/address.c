@@ -168,7 +168,9 @@ static int parse(const char *text, struct wish *ret)
 }
 
 struct search {
+	struct repo *repo;
 	const struct wish *wish;
+	bool damaged;          /* the one that was found is */
 	struct point_id found; /* the first of n_found */
 	uint64_t n_found;
 	struct names candidates;
@@ -186,10 +188,40 @@ static bool matches(const struct wish *w, const struct point_id *id)
 	return strncmp(hex, w->alias, strlen(w->alias)) == 0;
 }
 
+/* Of a machine whose points may all be damaged. */
+struct naming {
+	const struct uuid *uuid;
+	char name[NAME_MAX_LEN + 1];
+};
+
+static int note_name(void *arg, const char *name, const struct uuid *uuid)
+{
+	struct naming *n = arg;
+
+	if (memcmp(uuid, n->uuid, sizeof(*uuid)) != 0)
+		return 0;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	return 1;
+}
+
+/* Owned; as it was typed, or as the repository has it. */
+static char *machine_name(
+	struct repo *r, const struct wish *w, const struct uuid *uuid)
+{
+	struct naming n = { .uuid = uuid };
+
+	if (w->machine[0])
+		return strdup(w->machine);
+	if (machine_list(r, note_name, &n) < 0)
+		return strdup("?");
+	return strdup(n.name[0] ? n.name : "?");
+}
+
 static int visit_point(void *arg, const struct point *p)
 {
 	struct search *s = arg;
 	scoped(freep) char *text = NULL;
+	scoped(freep) char *machine = NULL;
 
 	if (s->n++ == 0)
 		s->newest = p->id;
@@ -203,9 +235,13 @@ static int visit_point(void *arg, const struct point *p)
 	}
 	if (!matches(s->wish, &p->id))
 		return 0;
-	if (s->n_found++ == 0)
+	if (s->n_found++ == 0) {
 		s->found = p->id;
-	text = point_text(p->machine, &p->id, true);
+		s->damaged = !p->machine;
+	}
+	machine = p->machine ? strdup(p->machine)
+			     : machine_name(s->repo, s->wish, &p->id.machine);
+	text = machine ? point_text(machine, &p->id, true) : NULL;
 	if (!text)
 		return fail(ENOMEM, "%s: %m", s->wish->text);
 	names_add(&s->candidates, text);
@@ -280,11 +316,26 @@ static int check_latest(
 	return err < 0 ? err : 0;
 }
 
-static int find_point(struct repo *r, const struct wish *w,
+static int damaged_point(
+	const struct search *s, const struct wish *w, struct point *ret)
+{
+	struct point p = { .id = s->found };
+
+	p.machine = machine_name(s->repo, w, &p.id.machine);
+	if (!p.machine)
+		return fail(ENOMEM, "%s: %m", w->text);
+	*ret = p;
+	return 0;
+}
+
+/* ANY: a damaged one will do, but not as the latest. */
+static int find_point(struct repo *r, const struct wish *w, bool any,
 	const struct uuid *machine, struct point *ret)
 {
-	struct search s = { .wish = w };
-	int err = point_list(r, machine, true, visit_point, &s);
+	struct search s = { .repo = r, .wish = w };
+	int err = any && w->kind != WHEN_LATEST
+			  ? point_list_all(r, machine, visit_point, &s)
+			  : point_list(r, machine, true, visit_point, &s);
 
 	/* of what is damaged was told; it matters if nothing else is meant */
 	if (err < 0 && !(err == -EBADMSG && s.n_found))
@@ -299,7 +350,8 @@ static int find_point(struct repo *r, const struct wish *w,
 		if (err < 0)
 			return err;
 	}
-	err = point_get(r, &s.found, ret);
+	err = s.damaged ? damaged_point(&s, w, ret)
+			: point_get(r, &s.found, ret);
 	if (err == -ENOENT)
 		return fail(ENOENT, "%s: was removed just now", w->text);
 	return err;
@@ -341,7 +393,8 @@ static int find_disk(const struct wish *w, struct address *a)
 		known.n ? known.text : "none at all");
 }
 
-int address_resolve(struct repo *r, const char *text, struct address *ret)
+static int resolve(
+	struct repo *r, const char *text, bool any, struct address *ret)
 {
 	struct address a = { 0 };
 	struct uuid machine;
@@ -352,7 +405,7 @@ int address_resolve(struct repo *r, const char *text, struct address *ret)
 		err = find_machine(r, &w, &machine);
 	if (err == 0)
 		err = find_point(
-			r, &w, w.machine[0] ? &machine : NULL, &a.point);
+			r, &w, any, w.machine[0] ? &machine : NULL, &a.point);
 	if (err < 0)
 		return err;
 	err = find_disk(&w, &a);
@@ -362,6 +415,16 @@ int address_resolve(struct repo *r, const char *text, struct address *ret)
 	}
 	*ret = a;
 	return 0;
+}
+
+int address_resolve(struct repo *r, const char *text, struct address *ret)
+{
+	return resolve(r, text, false, ret);
+}
+
+int address_resolve_any(struct repo *r, const char *text, struct address *ret)
+{
+	return resolve(r, text, true, ret);
 }
 
 void address_fini(struct address *a)

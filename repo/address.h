@@ -28,6 +28,12 @@ struct address {
  */
 int must_check address_resolve(
 	struct repo *r, const char *text, struct address *ret);
+/*
+ * The same for whoever needs the point's id alone: a damaged point is found,
+ * too, by its time or alias. It has no disks then.
+ */
+int must_check address_resolve_any(
+	struct repo *r, const char *text, struct address *ret);
 void address_fini(struct address *a);
 
 /*

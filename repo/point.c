@@ -253,19 +253,29 @@ static int decode_point(const struct doc *d, struct point *ret)
 		      : 0;
 }
 
-/* -ENOENT, quietly, for a tombstone and what was removed. */
-static int load(struct repo *r, const struct doc *d, struct point *ret)
+/* -ENOENT, quietly, if it was removed. */
+static int check_label(struct repo *r, const struct point_id *id)
 {
-	struct point p = { 0 };
 	struct label l;
-	int err = point_key_parse(&d->key, &p.id);
+	int err = label_get(r, id, &l);
+
+	return err == 0 && l.removed ? -ENOENT : err;
+}
+
+/* The label first: what was removed may be damaged, and nobody minds. */
+int point_get(struct repo *r, const struct point_id *id, struct point *ret)
+{
+	struct key key = point_key(id);
+	struct point p = { .id = *id };
+	struct doc d;
+	int err = check_label(r, id);
 
 	if (err == 0)
-		err = decode_point(d, &p);
-	if (err == 0)
-		err = label_get(r, &p.id, &l);
-	if (err == 0 && l.removed)
-		err = -ENOENT;
+		err = store_get(r->store, COLL_POINTS, &key, &d);
+	if (err < 0)
+		return err;
+	err = decode_point(&d, &p);
+	doc_fini(&d);
 	if (err < 0)
 		point_fini(&p);
 	else
@@ -273,21 +283,9 @@ static int load(struct repo *r, const struct doc *d, struct point *ret)
 	return err;
 }
 
-int point_get(struct repo *r, const struct point_id *id, struct point *ret)
-{
-	struct key key = point_key(id);
-	struct doc d;
-	int err = store_get(r->store, COLL_POINTS, &key, &d);
-
-	if (err < 0)
-		return err;
-	err = load(r, &d, ret);
-	doc_fini(&d);
-	return err;
-}
-
 struct listing {
 	struct repo *repo;
+	bool all; /* damaged ones, too */
 	point_visit visit;
 	void *arg;
 	int damage;
@@ -312,9 +310,12 @@ static int visit_key(void *arg, const struct doc *d)
 		log_error("point %s, alias %s: is damaged",
 			time_text(id.time, when), point_alias(&id, alias));
 		l->damage = err;
+		p = (struct point){ .id = id };
 	}
-	if (err == -ENOENT || err == -EBADMSG)
+	if (err == -ENOENT || (err == -EBADMSG && !l->all))
 		return 0;
+	if (err == -EBADMSG)
+		err = 0;
 	if (err < 0)
 		return err;
 	err = l->visit(l->arg, &p);
@@ -322,19 +323,35 @@ static int visit_key(void *arg, const struct doc *d)
 	return err;
 }
 
-int point_list(struct repo *r, const struct uuid *machine, bool newest_first,
-	point_visit visit, void *arg)
+static int list(struct listing *l, const struct uuid *machine, bool reverse)
 {
-	struct listing l = { .repo = r, .visit = visit, .arg = arg };
-	unsigned flags = SCAN_KEYS | (newest_first ? SCAN_REVERSE : 0);
+	unsigned flags = SCAN_KEYS | (reverse ? SCAN_REVERSE : 0);
 	struct key prefix = { 0 };
 	int err;
 
 	if (machine)
 		prefix = key_of(machine->b, sizeof(machine->b));
-	err = store_scan(r->store, COLL_POINTS, machine ? &prefix : NULL, flags,
-		visit_key, &l);
-	return err ? err : l.damage;
+	err = store_scan(l->repo->store, COLL_POINTS, machine ? &prefix : NULL,
+		flags, visit_key, l);
+	return err ? err : l->damage;
+}
+
+int point_list(struct repo *r, const struct uuid *machine, bool newest_first,
+	point_visit visit, void *arg)
+{
+	struct listing l = { .repo = r, .visit = visit, .arg = arg };
+
+	return list(&l, machine, newest_first);
+}
+
+int point_list_all(struct repo *r, const struct uuid *machine,
+	point_visit visit, void *arg)
+{
+	struct listing l = {
+		.repo = r, .all = true, .visit = visit, .arg = arg
+	};
+
+	return list(&l, machine, true);
 }
 
 #define CLOCK_SLACK 60

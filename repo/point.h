@@ -113,4 +113,11 @@ typedef int (*point_visit)(void *arg, const struct point *p);
 int must_check point_list(struct repo *r, const struct uuid *machine,
 	bool newest_first, point_visit visit, void *arg);
 
+/*
+ * The same, newest first, with the damaged ones: of these the id is known and
+ * nothing else, not even the machine's name.
+ */
+int must_check point_list_all(struct repo *r, const struct uuid *machine,
+	point_visit visit, void *arg);
+
 #endif

@@ -47,7 +47,7 @@ static int resolve_all(struct removal *m)
 {
 	for (unsigned i = 0; i < m->cli->n; i++) {
 		struct address a;
-		int r = address_resolve(m->repo, m->cli->operands[i], &a);
+		int r = address_resolve_any(m->repo, m->cli->operands[i], &a);
 
 		if (r < 0)
 			return r;
@@ -85,9 +85,10 @@ static int check_last(struct removal *m)
 		int r = point_list(
 			m->repo, &p->id.machine, true, find_other, m);
 
-		if (r < 0)
+		/* a damaged one that would be left is none to count on */
+		if (r < 0 && r != -EBADMSG)
 			return r;
-		if (r == 0)
+		if (r != 1)
 			return cli_usage(m->cli,
 				"%s: would have no point left; --last removes "
 				"the last one too",
@@ -174,7 +175,8 @@ const struct verb verb_rm = {
 	.min = 1,
 	.max = 1000,
 	.summary = "Remove recovery points",
-	.text = "Every point is a full one: others do not depend on it.",
+	.text = "Every point is a full one: others do not depend on it. One "
+		"whose document is\ndamaged goes by its time or alias.",
 	.options = options,
 	.options_size = sizeof(struct options),
 	.run = run,

@@ -46,7 +46,7 @@ fresh() {
 for place in body header key; do
 	for point in db/damaged web/new; do
 		fresh
-		read -r file off < <(damage "${point#*/}" $place)
+		read -r file off <<<"$(damage "${point#*/}" $place)"
 		want=$("$HIVEFS" -r whole points "${point%/*}" --json | jq -r \
 			"select(.disks and .disks[0].name == \"${point#*/}\") |
 			[.machine, .time, .alias] | @tsv")

@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A point whose document is damaged can be removed, by its time or its alias,
+# and is not complained about afterwards; but never as `latest`, which might
+# have meant another one.
+
+. "$(dirname "$0")/common.sh"
+requires jq python3
+
+cd "$scratch"
+random_image a 1M
+"$HIVEFS" init -q
+"$HIVEFS" backup -q web old=a
+"$HIVEFS" backup -q web damaged=a
+"$HIVEFS" backup -q db lonely=a
+cp -a repo whole
+old=$("$HIVEFS" points --json |
+	jq -r 'select(.disks and .disks[0].name == "old").address')
+
+# damage NAME: the point with a disk of that name; sets $time and $alias
+damage() {
+	read -r time alias < <("$HIVEFS" -r whole points --json | jq -r \
+		"select(.disks and .disks[0].name == \"$1\") |
+		[.time, .alias] | @tsv")
+	python3 - "$1" <<-'PY'
+		import glob, sys
+		for name in glob.glob('repo/segments/*.seg'):
+		    data = bytearray(open(name, 'rb').read())
+		    at = data.find(b'\0' + sys.argv[1].encode() + b'\0')
+		    if at >= 0:
+		        data[at + 3] ^= 1
+		        open(name, 'wb').write(data)
+		        sys.exit(0)
+		sys.exit('not found')
+	PY
+}
+
+for how in 'web@$time' '$alias' 'web@$alias' '${alias:0:5}'; do
+	rm -rf repo
+	cp -a whole repo
+	damage damaged
+	eval "address=$how"
+	expect_exit 4 "$HIVEFS" points
+	expect_exit 4 "$HIVEFS" rm web@latest
+	expect_exit 0 "$HIVEFS" rm --dry-run "$address"
+	expect_exit 4 "$HIVEFS" points
+	expect_exit 0 "$HIVEFS" rm "$address"
+	expect_said "^web@$time: removed"
+	expect_exit 0 "$HIVEFS" points
+	[ ! -s stderr ] || fail "still complains: $(cat stderr)"
+	[ "$(points)" = 2 ] || fail "another one went"
+	expect_exit 0 "$HIVEFS" show web@latest
+	expect_said '^old '
+	expect_exit 0 "$HIVEFS" verify
+	expect_exit 1 "$HIVEFS" rm "$address"
+done
+
+# the last one that can be read stays; the last one of all needs --last
+rm -rf repo
+cp -a whole repo
+damage damaged
+expect_exit 2 "$HIVEFS" rm "$old"
+damage lonely
+expect_exit 2 "$HIVEFS" rm "$alias"
+expect_said "db: would have no point left"
+expect_exit 0 "$HIVEFS" rm --last --json "$alias"
+jq -e -s --arg time "$time" '.[0].address == "db@" + $time and
+	last.removed == 1' stdout >/dev/null || fail "$(cat stdout)"
