@@ -104,30 +104,33 @@ static struct node_id view_id(
 	return id;
 }
 
-/* Of points that share a second all but the first have their alias too. */
-static void name_point(
-	const struct point_id *id, bool first, char name[POINT_NAME])
+static int name_point(
+	struct tree *t, const struct point_id *id, char name[POINT_NAME])
 {
 	char time[32], alias[ALIAS_LEN + 1];
+	bool first;
+	int r = point_is_first(t->repo, id, &first);
 
+	if (r < 0)
+		return r;
 	if (first)
 		snprintf(name, POINT_NAME, "%s", time_name(id->time, time));
 	else
 		snprintf(name, POINT_NAME, "%s-%s", time_name(id->time, time),
 			point_alias(id, alias));
+	return 0;
 }
 
 struct second {
 	struct tree *tree;
-	const char *alias; /* that is wanted; "": the first point */
-	unsigned n;        /* points seen */
+	const char *name; /* that is wanted */
 	struct point_id id;
 };
 
 static int is_point_wanted(void *arg, const struct doc *doc)
 {
 	struct second *s = arg;
-	char alias[ALIAS_LEN + 1];
+	char name[POINT_NAME];
 	struct point_id id;
 	struct point p;
 	int r = point_key_parse(&doc->key, &id);
@@ -139,9 +142,9 @@ static int is_point_wanted(void *arg, const struct doc *doc)
 	if (r < 0)
 		return r;
 	point_fini(&p);
-	if (s->n++ == 0 ? *s->alias != 0
-			: strcmp(s->alias, point_alias(&id, alias)) != 0)
-		return 0;
+	r = name_point(s->tree, &id, name);
+	if (r < 0 || strcmp(s->name, name) != 0)
+		return r;
 	s->id = id;
 	return 1;
 }
@@ -150,21 +153,14 @@ static int is_point_wanted(void *arg, const struct doc *doc)
 static int find_point(struct tree *t, const struct uuid *machine,
 	const char *name, struct node_id *ret)
 {
-	struct second s = { .tree = t };
+	struct second s = { .tree = t, .name = name };
 	struct point_id from = { .machine = *machine };
+	const char *behind;
 	struct key prefix;
-	char canonical[32];
 	int r;
 
-	if (time_parse(name, &from.time, &s.alias) < 0 || from.time < 0)
+	if (time_parse(name, &from.time, &behind) < 0 || from.time < 0)
 		return -ENOENT;
-	/* only in this form, and with nothing behind it but an alias */
-	time_name(from.time, canonical);
-	if (strncmp(name, canonical, strlen(canonical)) != 0 ||
-		(*s.alias && (*s.alias != '-' || !s.alias[1])))
-		return -ENOENT;
-	if (*s.alias)
-		s.alias++;
 	prefix = point_key(&from);
 	prefix.len = offsetof(struct point_id, writer);
 	r = store_scan(t->repo->store, COLL_POINTS, &prefix, SCAN_KEYS,
@@ -177,36 +173,24 @@ static int find_point(struct tree *t, const struct uuid *machine,
 	return 0;
 }
 
-struct newest {
-	unsigned n;
-	bool shared; /* its second, with an older one */
-	struct point_id id;
-};
-
 static int note_newest(void *arg, const struct point *p)
 {
-	struct newest *newest = arg;
-
-	if (newest->n++ == 0) {
-		newest->id = p->id;
-		return 0;
-	}
-	newest->shared = newest->id.time == p->id.time;
+	*(struct point_id *)arg = p->id;
 	return 1;
 }
 
 int dir_newest(struct tree *t, const struct uuid *machine, struct point_id *ret,
 	char ret_name[POINT_NAME])
 {
-	struct newest newest = { 0 };
+	struct point_id newest;
 	int r = point_list(t->repo, machine, true, note_newest, &newest);
 
-	if (newest.n == 0)
+	if (r != 1)
 		return r < 0 ? r : -ENOENT;
-	*ret = newest.id;
-	if (ret_name)
-		name_point(&newest.id, !newest.shared, ret_name);
-	return 0;
+	r = ret_name ? name_point(t, &newest, ret_name) : 0;
+	if (r == 0)
+		*ret = newest;
+	return r;
 }
 
 /*
@@ -403,8 +387,8 @@ static int add_machine(void *arg, const char *name, const struct uuid *uuid)
 }
 
 struct points {
+	struct tree *tree;
 	struct dir *dir;
-	int64_t last_time;
 };
 
 static int add_point(void *arg, const struct point *p)
@@ -412,15 +396,14 @@ static int add_point(void *arg, const struct point *p)
 	struct points *points = arg;
 	struct node_id id = { .kind = NODE_POINT, .point = p->id };
 	char name[POINT_NAME];
+	int r = name_point(points->tree, &p->id, name);
 
-	name_point(&p->id, p->id.time != points->last_time, name);
-	points->last_time = p->id.time;
-	return add(points->dir, &id, name);
+	return r < 0 ? r : add(points->dir, &id, name);
 }
 
 static int list_points(struct tree *t, struct node *n, struct dir *ret)
 {
-	struct points points = { .dir = ret, .last_time = -1 };
+	struct points points = { t, ret };
 	struct node_id latest = fixed_id(n, NODE_LATEST);
 	int r = point_list(
 		t->repo, &n->id.point.machine, false, add_point, &points);

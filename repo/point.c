@@ -354,6 +354,67 @@ int point_list_all(struct repo *r, const struct uuid *machine,
 	return list(&l, machine, true);
 }
 
+/* The one of several points of a second that was published first. */
+struct second {
+	struct repo *repo;
+	unsigned n;
+	bool decode; /* once more, for there are several */
+	struct point_id first;
+	int64_t end;
+};
+
+static int visit_second(void *arg, const struct doc *d)
+{
+	struct second *s = arg;
+	struct point p = { 0 };
+	struct doc whole;
+	int64_t end = INT64_MAX; /* of a damaged one: it took no name away */
+	int err = point_key_parse(&d->key, &p.id);
+
+	if (err < 0)
+		return 0;
+	if (s->n++ == 0)
+		s->first = p.id;
+	if (!s->decode)
+		return 0;
+	err = store_get(s->repo->store, COLL_POINTS, &d->key, &whole);
+	if (err == 0) {
+		err = decode_point(&whole, &p);
+		doc_fini(&whole);
+	}
+	if (err == 0)
+		end = p.end;
+	if (err == 0 || err == -EBADMSG) {
+		if (end < s->end) {
+			s->end = end;
+			s->first = p.id;
+		}
+		err = 0;
+	}
+	point_fini(&p);
+	return err == -ENOENT ? 0 : err;
+}
+
+int point_is_first(struct repo *r, const struct point_id *id, bool *ret)
+{
+	struct second s = { .repo = r, .end = INT64_MAX };
+	struct key prefix = point_key(id);
+	int err;
+
+	prefix.len = offsetof(struct point_id, writer);
+	err = store_scan(
+		r->store, COLL_POINTS, &prefix, SCAN_KEYS, visit_second, &s);
+	if (err == 0 && s.n > 1) {
+		s.decode = true;
+		err = store_scan(r->store, COLL_POINTS, &prefix, SCAN_KEYS,
+			visit_second, &s);
+	}
+	if (err < 0)
+		return err;
+	*ret = s.n < 2 || memcmp(&s.first, id, sizeof(*id)) == 0;
+	return 0;
+}
+
 #define CLOCK_SLACK 60
 
 int64_t point_time_after(const struct point *latest)

@@ -93,6 +93,14 @@ int must_check point_get(
 	struct repo *r, const struct point_id *id, struct point *ret);
 
 /*
+ * Of points of a machine that share a second all but one have their alias in
+ * their name. That one is the first that was published, so that no name comes
+ * to mean another point when one more arrives, or when it is removed.
+ */
+int must_check point_is_first(
+	struct repo *r, const struct point_id *id, bool *ret);
+
+/*
  * The time of a point that begins now: a second after LATEST (NULL: there is
  * none) where that is of this second or of one just ahead, so that points list
  * in the order they were made. A clock that is far behind is left alone.

@@ -252,6 +252,40 @@ static void damaged_points_hide_no_others(void **state)
 	assert_int_equal(address_resolve(repo, "web@1b00", &a), -EBADMSG);
 }
 
+static bool is_first(const struct point_id *id)
+{
+	bool first;
+
+	assert_int_equal(point_is_first(repo, id, &first), 0);
+	return first;
+}
+
+/* Whatever the order of their keys: a name in the mount stays what it is. */
+static void first_of_a_second(void **state)
+{
+	struct uuid early = writer("01"), late = writer("ff");
+	struct point_id first = add("sec", T0, "55550000", 1);
+	struct point p;
+	struct point_id ids[2];
+
+	(void)state;
+	assert_true(is_first(&first));
+	assert_int_equal(point_get(repo, &first, &p), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		p.id.writer = i ? late : early;
+		p.end++;
+		assert_int_equal(point_insert(repo, &p), 0);
+		ids[i] = p.id;
+		assert_true(is_first(&first));
+		assert_false(is_first(&ids[i]));
+	}
+	point_fini(&p);
+	/* also when it is gone */
+	assert_int_equal(point_remove(repo, &first), 0);
+	assert_false(is_first(&ids[0]));
+	assert_false(is_first(&ids[1]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +298,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_address),
 		cmocka_unit_test(removed_points_are_not_found),
 		cmocka_unit_test(damaged_points_hide_no_others),
+		cmocka_unit_test(first_of_a_second), /* adds to them */
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
