@@ -81,27 +81,66 @@ bool damage_any(const struct damage *d)
 	return any(&d->chunks) || any(&d->maps);
 }
 
-static uint64_t count(const struct digest_set *set, enum coll coll)
+static bool counts(const struct digest_flags *item)
 {
-	uint64_t n = 0;
+	return (item->flags & DAMAGE_ANY_LEVEL) ||
+	       ((item->flags & DAMAGE_MISSING) &&
+		       (item->flags & DAMAGE_REACHED));
+}
 
-	for (size_t i = 0; i < set->items.n; i++) {
-		const struct digest_flags *item = &set->items.v[i];
-		bool reached = item->flags & DAMAGE_REACHED;
-		bool missing = item->flags & DAMAGE_MISSING;
-		char hex[DIGEST_HEX];
+static int each(const struct digest_set *set, enum coll coll,
+	int (*visit)(void *arg, enum coll coll, const struct digest *digest),
+	void *arg)
+{
+	int r = 0;
 
-		if (missing && reached)
-			log_error("%s %.16s…: is missing", fetch_noun(coll),
-				digest_hex(&item->digest, hex));
-		n += (missing && reached) || (item->flags & DAMAGE_ANY_LEVEL);
-	}
-	return n;
+	for (size_t i = 0; r == 0 && i < set->items.n; i++)
+		if (counts(&set->items.v[i]))
+			r = visit(arg, coll, &set->items.v[i].digest);
+	return r;
+}
+
+int damage_each(const struct damage *d,
+	int (*visit)(void *arg, enum coll coll, const struct digest *digest),
+	void *arg)
+{
+	int r = each(&d->chunks, COLL_CHUNKS, visit, arg);
+
+	return r ? r : each(&d->maps, COLL_MAPS, visit, arg);
+}
+
+static int count_one(void *arg, enum coll coll, const struct digest *digest)
+{
+	(void)coll;
+	(void)digest;
+	++*(uint64_t *)arg;
+	return 0;
 }
 
 uint64_t damage_count(const struct damage *d)
 {
-	return count(&d->chunks, COLL_CHUNKS) + count(&d->maps, COLL_MAPS);
+	uint64_t n = 0;
+
+	return damage_each(d, count_one, &n) < 0 ? 0 : n;
+}
+
+static void log_missing(const struct digest_set *set, enum coll coll)
+{
+	for (size_t i = 0; i < set->items.n; i++) {
+		const struct digest_flags *item = &set->items.v[i];
+		char hex[DIGEST_HEX];
+
+		if (counts(item) && (item->flags & DAMAGE_MISSING))
+			log_error("%s %.16s…: is missing", fetch_noun(coll),
+				digest_hex(&item->digest, hex));
+	}
+}
+
+uint64_t damage_log(const struct damage *d)
+{
+	log_missing(&d->chunks, COLL_CHUNKS);
+	log_missing(&d->maps, COLL_MAPS);
+	return damage_count(d);
 }
 
 struct range {

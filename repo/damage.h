@@ -55,7 +55,18 @@ struct damage_users {
 int must_check damage_report(struct damage *d, const struct verify *job,
 	const struct damage_users *users, uint64_t *ret_ranges);
 
-/* Documents that are damaged, or missing and reached. Logs the missing. */
+/*
+ * Visits the documents that are damaged, or missing and reached. A visit that
+ * returns other than 0 ends it with that value.
+ */
+int must_check damage_each(const struct damage *d,
+	int (*visit)(void *arg, enum coll coll, const struct digest *digest),
+	void *arg);
+
+/* Their number. */
 uint64_t damage_count(const struct damage *d);
+
+/* The same; logs those that are missing. */
+uint64_t damage_log(const struct damage *d);
 
 #endif

@@ -378,9 +378,8 @@ static int check_quarantine(struct run *run)
 
 	if (err < 0)
 		return err;
-	for (size_t i = 0; err == 0 && i < now.n; i++)
-		if (!quarantine_has(&run->quarantine, &now.v[i]))
-			err = -EAGAIN;
+	if (quarantine_grew(&run->quarantine, &now))
+		err = -EAGAIN;
 	quarantine_fini(&now);
 	return err;
 }

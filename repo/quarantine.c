@@ -9,13 +9,13 @@
 static int add(void *arg, const struct doc *doc)
 {
 	struct quarantine *q = arg;
-	struct digest d;
+	struct quarantined d = { .version = doc->version };
 
-	if (doc->key.len != sizeof(d.b))
+	if (doc->key.len != sizeof(d.digest.b))
 		return fail(EBADMSG, "quarantine: a key of %u bytes",
 			(unsigned)doc->key.len);
-	memcpy(d.b, doc->key.b, sizeof(d.b));
-	return vec_add(q, d);
+	memcpy(d.digest.b, doc->key.b, sizeof(d.digest.b));
+	return vec_add(q, d) < 0 ? fail(ENOMEM, "quarantine: %m") : 0;
 }
 
 int quarantine_load(struct repo *r, struct quarantine *ret)
@@ -31,14 +31,34 @@ int quarantine_load(struct repo *r, struct quarantine *ret)
 	return err;
 }
 
-static int order(const void *a, const void *b)
+static int order(const void *digest, const void *item)
 {
-	return memcmp(a, b, sizeof(struct digest));
+	return memcmp(digest, ((const struct quarantined *)item)->digest.b,
+		sizeof(struct digest));
+}
+
+const struct quarantined *quarantine_find(
+	const struct quarantine *q, const struct digest *d)
+{
+	return q->n ? bsearch(d->b, q->v, q->n, sizeof(*q->v), order) : NULL;
 }
 
 bool quarantine_has(const struct quarantine *q, const struct digest *d)
 {
-	return q->n && bsearch(d, q->v, q->n, sizeof(*q->v), order);
+	return quarantine_find(q, d) != NULL;
+}
+
+bool quarantine_grew(
+	const struct quarantine *before, const struct quarantine *now)
+{
+	for (size_t i = 0; i < now->n; i++) {
+		const struct quarantined *was =
+			quarantine_find(before, &now->v[i].digest);
+
+		if (!was || was->version != now->v[i].version)
+			return true;
+	}
+	return false;
 }
 
 void quarantine_fini(struct quarantine *q)

@@ -8,6 +8,7 @@
 
 #include "repo/damage.h"
 #include "repo/fetch.h"
+#include "repo/heal.h"
 #include "repo/label.h"
 #include "repo/listing.h"
 #include "repo/machine.h"
@@ -25,6 +26,7 @@ struct check {
 	struct reach *reach;
 	struct damage_users users;
 	unsigned n_threads;
+	bool index_bad;                                    /* a listing is */
 	struct fetcher **fetchers;                         /* one a thread */
 	_Atomic uint64_t n_stored, n_chunks, bytes, n_odd; /* of step 4 */
 };
@@ -48,6 +50,7 @@ static int list(struct check *c, enum coll coll, struct keys *ret)
 {
 	int r = listing_read(c->job->repo->store, coll, ret);
 
+	c->index_bad |= r == -EBADMSG;
 	if (r == 1)
 		log_warn("%s: being changed all the time, so their number was "
 			 "not checked",
@@ -310,6 +313,7 @@ static int check_stored(struct check *c, enum coll coll)
 			"%s: %" PRIu64 " were found, but the store counts "
 			"%" PRIu64 ": run hivefs repair --index",
 			coll_name(coll), (uint64_t)c->n_stored, before.n);
+	c->index_bad |= r == -EBADMSG;
 	return count_damage(c, r);
 }
 
@@ -323,6 +327,38 @@ static int report(struct check *c)
 		r = damage_report(&c->damage, c->job, &c->users, &n_ranges);
 	c->result.n_ranges += n_ranges;
 	return r;
+}
+
+/*
+ * Whoever reads does not write, so what is to be moved is moved through a
+ * handle of its own, and only if there is anything. An index that lost keys
+ * makes whole documents look missing: that is to be rebuilt, not healed.
+ */
+static int move_damage(struct check *c)
+{
+	scoped(repo_closep) struct repo *r = NULL;
+	struct heal_result res = { 0 };
+	struct store_count quarantined;
+	int err;
+
+	if (!c->job->heal || c->job->metadata_only || c->index_bad)
+		return 0;
+	err = store_count(c->job->repo->store, COLL_QUARANTINE, &quarantined);
+	if (err < 0)
+		return err;
+	if (damage_count(&c->damage) == 0 && quarantined.n == 0)
+		return 0;
+	err = repo_open(c->job->repo->url, 0, &r);
+	if (err == 0)
+		err = heal(r, &c->damage, &res);
+	c->result.n_quarantined = res.n_moved;
+	c->result.n_healed = res.n_healed;
+	/* what cannot be moved has been found all the same */
+	if (err < 0)
+		log_warn("%s: nothing, or not all, could be moved to the "
+			 "quarantine",
+			c->job->repo->url);
+	return 0;
 }
 
 static int run(struct check *c)
@@ -344,7 +380,9 @@ static int run(struct check *c)
 		c->result.n_chunks = c->n_chunks;
 		c->result.bytes = c->bytes;
 	}
-	return r < 0 ? r : report(c);
+	if (r == 0)
+		r = report(c);
+	return r < 0 ? r : move_damage(c);
 }
 
 static int check_init(struct check *c)
@@ -384,7 +422,7 @@ int verify(const struct verify *job, struct verify_result *ret)
 	if (r == 0)
 		r = run(&c);
 	if (r == 0) {
-		c.result.n_damaged += c.n_odd + damage_count(&c.damage);
+		c.result.n_damaged += c.n_odd + damage_log(&c.damage);
 		*ret = c.result;
 	}
 	check_fini(&c);

@@ -11,7 +11,8 @@
  * 5. Every chunk in the store is decoded and re-hashed, in the order that reads
  *    fastest.
  * Then, if anything was damaged, the maps are walked again to say which bytes
- * of which disks it was.
+ * of which disks it was, and what is damaged or missing is moved to the
+ * quarantine (heal.h), if that is asked for and the index agrees with itself.
  *
  * Others may write meanwhile: what is published after it has begun is not
  * looked at, and what a removed point took with it is not missed.
@@ -42,6 +43,7 @@ struct verify_damage {
 struct verify {
 	struct repo *repo;
 	bool metadata_only; /* steps 1, 3 and 4 */
+	bool heal;          /* not of metadata only */
 	unsigned n_threads; /* 0: as fits this host */
 	struct verify_progress *progress;
 	const _Atomic bool *cancel; /* NULL, or true to stop: -ECANCELED */
@@ -62,7 +64,9 @@ struct verify_result {
 	 * used; streams; and listings that disagree with the store's count.
 	 */
 	uint64_t n_damaged;
-	uint64_t n_ranges; /* times damage() was called */
+	uint64_t n_ranges;      /* times damage() was called */
+	uint64_t n_quarantined; /* of n_damaged: moved to the quarantine */
+	uint64_t n_healed;      /* were in it and are whole again */
 };
 
 /* 0 also if damage was found: that is result->n_damaged > 0. */

@@ -14,7 +14,7 @@
 #include "tools/verb.h"
 
 struct options {
-	bool metadata;
+	bool metadata, report;
 	unsigned threads;
 };
 
@@ -22,6 +22,9 @@ static const struct cli_option options[] = {
 	{ "metadata", 0, CLI_FLAG, offsetof(struct options, metadata),
 		.help = "points and maps only, and that every chunk they name "
 			"is there; the chunks themselves are not read" },
+	{ "report-only", 0, CLI_FLAG, offsetof(struct options, report),
+		.help = "leave what is damaged where it is, in the way of the "
+			"next backup" },
 	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
 		.arg = "N", .min = 1, .max = 256,
 		.help = "default: as fits this host" },
@@ -69,7 +72,7 @@ static void print_json(
 
 	json_line(stdout,
 		json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			  "s:o, s:f}",
+			  "s:o, s:o, s:o, s:f}",
 			"type", "summary", "verb", "verify", "metadata_only",
 			(int)o->metadata, "points", json_bytes(res->n_points),
 			"clones", json_bytes(res->n_clones), "disks",
@@ -78,7 +81,9 @@ static void print_json(
 			json_bytes(res->n_chunks), "bytes",
 			json_bytes(res->bytes), "damaged",
 			json_bytes(res->n_damaged), "ranges",
-			json_bytes(res->n_ranges), "seconds", seconds));
+			json_bytes(res->n_ranges), "quarantined",
+			json_bytes(res->n_quarantined), "healed",
+			json_bytes(res->n_healed), "seconds", seconds));
 }
 
 static void print_text(const struct verify_result *res, double seconds)
@@ -95,6 +100,13 @@ static void print_text(const struct verify_result *res, double seconds)
 			res->n_damaged, res->n_ranges);
 	else
 		printf("no damage\n");
+	if (res->n_quarantined)
+		printf("%" PRIu64 " moved to the quarantine: the next backup "
+		       "that contains the same bytes\nstores them anew, and "
+		       "all that used them is whole again\n",
+			res->n_quarantined);
+	if (res->n_healed)
+		printf("%" PRIu64 " whole again\n", res->n_healed);
 }
 
 static int run(struct cli *c)
@@ -112,6 +124,7 @@ static int run(struct cli *c)
 	progress_begin(c, "verify", &progress.done, &progress.total);
 	r = verify(&(struct verify){ .repo = repo,
 			   .metadata_only = o->metadata,
+			   .heal = !o->report,
 			   .n_threads = o->threads,
 			   .progress = &progress,
 			   .cancel = &cancelled,
@@ -138,7 +151,9 @@ const struct verb verb_verify = {
 	.operands = "",
 	.summary = "Read everything again and compare it with its digest",
 	.text = "Damage is listed with the machines, points and offsets it "
-		"touches (exit code 4).",
+		"touches (exit code 4), and\nmoved to a quarantine, so that "
+		"the next backup of the same bytes heals every point\nthat "
+		"used them.",
 	.options = options,
 	.options_size = sizeof(struct options),
 	.run = run,
