@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/format.h"
 #include "src/bytes.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -32,6 +33,10 @@ const char options_help[] =
 	"ends\n"
 	"      fsname=NAME, subtype=NAME   as df and mount show it\n"
 	"      ro                 show the points only; nothing is written\n"
+	"      formats=F[,F]...   show img, vmdk, vhd, vhdx, vdi, qcow2 (all)\n"
+	"      vmfs               VMDK descriptors as ESXi wants them\n"
+	"      full_blocks        .vhd and .vhdx without holes, for Windows\n"
+	"      many_writers       write to a disk in several formats at once\n"
 	"      and what fstab has for every file system: nofail, _netdev, ...\n"
 	"\n"
 	"Unmount with: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT\n";
@@ -84,12 +89,54 @@ static int number(const char *item, int base, unsigned long max, unsigned *ret)
 	return 0;
 }
 
+/*
+ * The rows that are named as the format called NAME is, or as its ending ends:
+ * a VMDK is a descriptor and an extent.
+ */
+static int add_format(struct mount_options *o, const char *name)
+{
+	const struct format *named = format_find(name), *f;
+
+	if (!named)
+		return fail(EINVAL,
+			"option formats: '%s' is not img, vmdk, vhd, vhdx, vdi "
+			"or qcow2",
+			name);
+	for (size_t i = 0; (f = format_at(i)); i++)
+		if (strcmp(strrchr(f->ending, '.'), named->ending) == 0)
+			o->formats |= UINT32_C(1) << i;
+	return 0;
+}
+
+/* Items that are set by being there. */
+static bool parse_flag(struct mount_options *o, const char *item)
+{
+	const struct {
+		const char *name;
+		bool *flag;
+	} flags[] = {
+		{ "vmfs", &o->vmfs },
+		{ "full_blocks", &o->full_blocks },
+		{ "many_writers", &o->many_writers },
+	};
+
+	for (size_t i = 0; i < N_ELEMS(flags); i++)
+		if (strcmp(item, flags[i].name) == 0)
+			return *flags[i].flag = true;
+	return false;
+}
+
 static int parse_item(struct mount_options *o, const char *item)
 {
 	char text[16];
 
-	if (!*item)
+	if (!*item || parse_flag(o, item))
 		return 0;
+	/* its list has commas, too */
+	if (strncmp(item, "formats=", 8) == 0)
+		return add_format(o, item + 8);
+	if (o->formats && format_find(item))
+		return add_format(o, item);
 	if (strcmp(item, "ro") == 0 || strcmp(item, "rw") == 0) {
 		o->read_only = item[1] == 'o';
 		return 0;
@@ -221,6 +268,8 @@ int options_parse(
 		.umask = 0022 };
 	int r = parse_words(&o, argc, argv);
 
+	if (!o.formats)
+		o.formats = UINT32_MAX;
 	if (r < 0)
 		options_fini(&o);
 	else

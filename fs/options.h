@@ -25,7 +25,9 @@ struct mount_options {
 	bool foreground;
 	bool debug;
 	bool read_only;
-	uint64_t cache; /* bytes */
+	uint64_t cache;   /* bytes */
+	uint32_t formats; /* rows of formats that are shown, as bits */
+	bool vmfs, full_blocks, many_writers;
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;

@@ -320,8 +320,8 @@ static nlink_t names_of(const struct tree *t, const struct node *n,
 /* Over SMB, Windows refuses these when they look sparse. */
 static bool is_thick(const struct tree *t, const struct format *f)
 {
-	return t->thick && (strcmp(f->ending, ".vhd") == 0 ||
-				   strcmp(f->ending, ".vhdx") == 0);
+	return t->full_blocks && (strcmp(f->ending, ".vhd") == 0 ||
+					 strcmp(f->ending, ".vhdx") == 0);
 }
 
 static int set_size(const struct tree *t, const struct node *n, uint64_t guest,

@@ -67,9 +67,9 @@ struct tree {
 	struct repo *repo;
 	struct branches *branches;
 	struct foreigns *foreigns;
-	bool read_only;  /* points are shown as they are, not their clones */
-	uint32_t hidden; /* rows of formats that are not shown, as bits */
-	bool thick;      /* what Windows opens is said to have no holes */
+	bool read_only;   /* points are shown as they are, not their clones */
+	uint32_t hidden;  /* rows of formats that are not shown, as bits */
+	bool full_blocks; /* what Windows opens is said to have no holes */
 	struct view_style style;
 	int64_t started; /* seconds since 1970, UTC */
 	uid_t uid;
