@@ -13,7 +13,7 @@ requires jq python3
 
 sparse_image "$scratch/a.img" 24M
 back_up "$scratch/a.img"
-mount_clone
+mount_clone -o formats=img
 [ -z "$(ls "$mnt/clones")" ] || fail "there is $(ls "$mnt/clones")"
 "$HIVEFS" clone web@latest try
 sleep 1

@@ -90,7 +90,8 @@ done
 same "$scratch/a.img" "$point/disk0.img"
 unmount_repo
 
-mount_clone
+mount_clone -o formats=img
+expect_exit 1 touch "$point/disk0.vhd" # a name of ours, though not shown
 [ "$(cd "$point" && echo *)" = "disk0.img point.json ro" ] ||
 	fail "something was left: $(ls -A "$point")"
 unmount_repo

@@ -20,7 +20,7 @@ truncate -s 7M "$scratch/zero.img"
 "$HIVEFS" backup web a="$scratch/a.img" huge="$scratch/huge.img" \
 	zero="$scratch/zero.img"
 
-mount_repo -o ro
+mount_repo -o ro,formats=img
 view=$mnt/web/latest
 map() {
 	qemu-img map --output=json -f raw "$1" | jq -c '.[] | [.start, .length, .data]'

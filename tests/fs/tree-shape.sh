@@ -3,7 +3,7 @@
 #
 # The tree of a mount: what is there, under which names and with which
 # attributes, and that no other name is. Inode numbers are those of the mount
-# before.
+# before. Of formats only one is shown: formats-shown.sh has the others.
 
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -21,7 +21,7 @@ tree() {
 	(cd "$mnt" && find . -mindepth 1 -printf '%P %y %m %n %U:%G\n') |
 		sed 's/20[0-9-]*T[0-9]\{6\}Z/POINT/' | sort -u
 }
-mount_repo -o ro,uid=1234,gid=5678,umask=0027
+mount_repo -o formats=img,ro,uid=1234,gid=5678,umask=0027
 tree >"$scratch/found"
 diff - "$scratch/found" <<'END' || fail "another tree with -o ro"
 .hivefs d 550 2 1234:5678
@@ -50,7 +50,7 @@ END
 unmount_repo
 
 # what may be written to is another file than the one in ro/
-mount_repo -o uid=1234,gid=5678,umask=0027
+mount_repo -o formats=img,uid=1234,gid=5678,umask=0027
 sed -e 's/\(POINT\) d 550/\1 d 750/' -e 's/img f 440 2/img f 440 1/' \
 	-e '/ro\//!s/img f 440/img f 640/' "$scratch/found" | diff - <(tree) ||
 	fail "another tree"
@@ -94,6 +94,6 @@ inodes() {
 }
 inodes >"$scratch/inodes"
 unmount_repo
-mount_repo
+mount_repo -o formats=img
 inodes | diff "$scratch/inodes" - || fail "other inode numbers"
 unmount_repo

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #undef fail /* log.h's is another */
 
+#include "formats/format.h"
 #include "fs/options.h"
 #include "fs/url.h"
 #include "src/log.h"
@@ -56,7 +57,42 @@ static void defaults(void **state)
 	assert_int_equal(o.umask, 022);
 	assert_null(o.fuse);
 	assert_null(o.fsname);
+	assert_int_equal(o.formats, UINT32_MAX);
+	assert_false(o.vmfs || o.full_blocks || o.many_writers);
 	options_fini(&o);
+}
+
+/* A list with commas among items with commas; a VMDK is two files. */
+static void formats(void **state)
+{
+	struct mount_options o;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(
+		parse("/mnt -o vmfs,formats=img,vhdx,ro,many_writers", &o), 0);
+	assert_true(o.vmfs && o.many_writers && o.read_only);
+	assert_false(o.full_blocks);
+	for (size_t i = 0; format_at(i); i++) {
+		bool shown = o.formats >> i & 1;
+
+		n += shown;
+		assert_int_equal(shown,
+			strcmp(format_at(i)->ending, ".img") == 0 ||
+				strcmp(format_at(i)->ending, ".vhdx") == 0);
+	}
+	assert_int_equal(n, 2);
+	options_fini(&o);
+	assert_int_equal(parse("/mnt -o formats=vmdk -o full_blocks", &o), 0);
+	assert_true(o.full_blocks);
+	for (size_t i = n = 0; format_at(i); i++)
+		n += o.formats >> i & 1;
+	assert_int_equal(n, 2);
+	options_fini(&o);
+	assert_int_equal(parse("/mnt -o formats=img,floppy", &o), -EINVAL);
+	assert_int_equal(parse("/mnt -o formats=", &o), -EINVAL);
+	assert_non_null(strstr(said, "is not img, vmdk"));
+	assert_int_equal(parse("/mnt -o img", &o), -EINVAL);
 }
 
 static void all_of_them(void **state)
@@ -167,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(formats),
 		cmocka_unit_test(all_of_them),
 		cmocka_unit_test(of_fstab),
 		cmocka_unit_test(wrong),
