@@ -10,6 +10,7 @@
 #include "repo/machine.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 #include "src/text.h"
 
 /* Names that do not depend on what is in the repository. */
@@ -175,19 +176,32 @@ static int find_point(struct tree *t, const struct uuid *machine,
 
 static int note_newest(void *arg, const struct point *p)
 {
-	*(struct point_id *)arg = p->id;
+	static struct log_many slid = { .what = "what latest is" };
+	struct newest *newest = arg;
+	char when[32];
+
+	if (!p->machine) {
+		newest->slid = true;
+		return 0;
+	}
+	newest->id = p->id;
+	if (newest->slid)
+		(void)fail_many(&slid, EBADMSG,
+			"%s: latest is the point of %s, since a newer one is "
+			"damaged",
+			p->machine, time_text(p->id.time, when));
 	return 1;
 }
 
-int dir_newest(struct tree *t, const struct uuid *machine, struct point_id *ret,
+int dir_newest(struct tree *t, const struct uuid *machine, struct newest *ret,
 	char ret_name[POINT_NAME])
 {
-	struct point_id newest;
-	int r = point_list(t->repo, machine, true, note_newest, &newest);
+	struct newest newest = { 0 };
+	int r = point_list_all(t->repo, machine, note_newest, &newest);
 
 	if (r != 1)
 		return r < 0 ? r : -ENOENT;
-	r = ret_name ? name_point(t, &newest, ret_name) : 0;
+	r = ret_name ? name_point(t, &newest.id, ret_name) : 0;
 	if (r == 0)
 		*ret = newest;
 	return r;
@@ -283,7 +297,7 @@ static int find_ours(
 	struct tree *t, struct node *n, const char *name, struct node_id *ret)
 {
 	char newest_name[POINT_NAME];
-	struct point_id newest;
+	struct newest newest;
 	struct uuid uuid;
 	int r;
 

@@ -37,11 +37,17 @@ void dir_fini(struct dir *d);
 /* Room for the name of a point's directory: TIME or TIME-ALIAS. */
 #define POINT_NAME (32 + 1 + ALIAS_LEN)
 
+struct newest {
+	struct point_id id;
+	bool slid; /* one that is newer is damaged */
+};
+
 /*
- * The newest point of a machine and, if asked for, the name it has in the
- * machine's directory. -ENOENT if there is none.
+ * The newest point of a machine that can be read and, if asked for, the name it
+ * has in the machine's directory. -ENOENT if there is none, -EBADMSG if there
+ * are damaged ones alone. That it is not the newest of all is logged.
  */
 int must_check dir_newest(struct tree *t, const struct uuid *machine,
-	struct point_id *ret, char ret_name[POINT_NAME]);
+	struct newest *ret, char ret_name[POINT_NAME]);
 
 #endif

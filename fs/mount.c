@@ -19,6 +19,7 @@
 #include "repo/location.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/log_many.h"
 
 #define READAHEAD (1u << 20)
 
@@ -206,6 +207,7 @@ static int serve(struct mount *m)
 		fuse_session_destroy(m->session);
 	}
 	fs_fini(&fs);
+	log_many_end();
 	return r;
 }
 

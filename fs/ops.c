@@ -112,8 +112,8 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct fs *fs = fs_of(req);
 	struct node *n = node_of(fs, ino);
 	char name[POINT_NAME];
-	struct point_id id;
-	int r = dir_newest(&fs->tree, &n->id.point.machine, &id, name);
+	struct newest newest;
+	int r = dir_newest(&fs->tree, &n->id.point.machine, &newest, name);
 
 	if (r < 0)
 		reply_status(req, r);

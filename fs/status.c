@@ -43,11 +43,9 @@ static int look(struct fs *fs, struct now *ret)
 	return store_info(fs->repo->store, &ret->store);
 }
 
-/* -ENOENT where a machine has no point is no error of a listing. */
-static int newest(struct fs *fs, const struct uuid *uuid, struct point_id *ret)
-{
-	return dir_newest(&fs->tree, uuid, ret, NULL);
-}
+/* There is no point, or the newest one is damaged: older ones are no comfort.
+ */
+#define AGE_UNKNOWN (-1)
 
 struct machines {
 	struct fs *fs;
@@ -60,18 +58,20 @@ static int machine_json(void *arg, const char *name, const struct uuid *uuid)
 {
 	struct machines *m = arg;
 	json_t *machine = json_object();
-	struct point_id id;
-	int r = newest(m->fs, uuid, &id);
+	struct newest newest = { 0 };
+	int r = dir_newest(&m->fs->tree, uuid, &newest, NULL);
+	bool damaged = r == -EBADMSG || newest.slid;
 
 	json_add_text(machine, "name", name);
 	json_add_uuid(machine, "uuid", uuid);
-	if (r == 0) {
-		json_add_time(machine, "last_point", id.time);
-		json_object_set_new(machine, "last_point_age_seconds",
-			json_integer(m->now - id.time));
-	}
+	if (r == 0)
+		json_add_time(machine, "last_point", newest.id.time);
+	json_object_set_new(machine, "last_point_age_seconds",
+		json_integer(r == 0 && !damaged ? m->now - newest.id.time
+						: AGE_UNKNOWN));
+	json_object_set_new(machine, "newest_damaged", json_boolean(damaged));
 	json_array_append_new(m->array, machine);
-	return r == -ENOENT ? 0 : r;
+	return r == -ENOENT || r == -EBADMSG ? 0 : r;
 }
 
 static void add_clone(void *arg, const struct branch_info *info)
@@ -141,18 +141,19 @@ static void metric(FILE *out, const char *name, const char *type,
 }
 
 /* A machine's name needs no quoting: name_ok(). */
-static int machine_metric(void *arg, const char *name, const struct uuid *uuid)
+static int time_metric(void *arg, const char *name, const struct uuid *uuid)
 {
 	struct machines *m = arg;
-	struct point_id id;
-	int r = newest(m->fs, uuid, &id);
+	struct newest newest;
+	int r = dir_newest(&m->fs->tree, uuid, &newest, NULL);
 
-	if (r == 0)
+	if (r == 0 || r == -EBADMSG)
 		fprintf(m->out,
 			"hivefs_last_point_timestamp_seconds{machine=\"%s\"} "
 			"%" PRId64 "\n",
-			name, id.time);
-	return r == -ENOENT ? 0 : r;
+			name,
+			r == 0 && !newest.slid ? newest.id.time : AGE_UNKNOWN);
+	return r == -ENOENT || r == -EBADMSG ? 0 : r;
 }
 
 static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
@@ -193,10 +194,11 @@ static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
 	metric(out, "overlay_bytes", "gauge", "Memory that takes.",
 		now->load.memory);
 	fputs("# HELP hivefs_last_point_timestamp_seconds "
-	      "Newest recovery point of a machine, seconds since 1970.\n"
+	      "Newest recovery point of a machine, seconds since 1970; -1 if "
+	      "it is damaged.\n"
 	      "# TYPE hivefs_last_point_timestamp_seconds gauge\n",
 		out);
-	return machine_list(fs->repo, machine_metric, &m);
+	return machine_list(fs->repo, time_metric, &m);
 }
 
 int status_metrics(struct fs *fs, char **ret)

@@ -436,15 +436,16 @@ static int stat_point_json(struct tree *t, struct node *n, struct stat *st)
 /* A machine's directory is as old as what was last put into it. */
 static int stat_newest(struct tree *t, struct node *n, struct stat *st)
 {
-	struct point_id newest;
+	struct newest newest;
 	char name[POINT_NAME];
 	int r = dir_newest(t, &n->id.point.machine, &newest, name);
 
-	if (r == -ENOENT && n->id.kind == NODE_MACHINE)
-		return 0; /* its first backup is under way */
+	/* its first backup is under way, or all its points are damaged */
+	if ((r == -ENOENT || r == -EBADMSG) && n->id.kind == NODE_MACHINE)
+		return 0;
 	if (r < 0)
 		return r;
-	st->st_mtime = (time_t)newest.time;
+	st->st_mtime = (time_t)newest.id.time;
 	if (n->id.kind == NODE_LATEST)
 		st->st_size = (off_t)strlen(name);
 	return 0;

@@ -14,6 +14,7 @@
 #include "repo/map.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 
 #define RUNS_AT_ONCE 64u      /* 4 MiB on average: what is fetched together */
 #define EXTENT_RUNS_MAX 4096u /* looked at for one answer of blk_extent() */
@@ -124,13 +125,14 @@ static int run_at(struct disk *d, uint64_t off, uint64_t end, struct span *span,
 
 static int failed(const struct disk *d, int err, uint64_t off, uint64_t len)
 {
-	if (err == -EBADMSG || err == -ENOENT) {
-		log_error("%s: bytes %" PRIu64 " to %" PRIu64 ": read: %s",
+	static struct log_many damaged = { .what = "damage to disks" };
+
+	if (err == -EBADMSG || err == -ENOENT)
+		return fail_many(&damaged, -err,
+			"%s: bytes %" PRIu64 " to %" PRIu64 ": read: %s",
 			d->name, off, off + len,
 			err == -ENOENT ? "missing from the repository"
 				       : "damaged");
-		return err;
-	}
 	return fail(-err, "%s: bytes %" PRIu64 " to %" PRIu64 ": read: %m",
 		d->name, off, off + len);
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "src/bytes.h"
 #include "src/log.h"
 
 #define TRIES 40u
@@ -75,4 +76,21 @@ int listing_read(struct store *s, enum coll c, struct keys *ret)
 		nanosleep(&pause, NULL);
 	}
 	return 1;
+}
+
+int listing_check(struct store *s)
+{
+	static const enum coll colls[] = { COLL_MACHINES, COLL_POINTS,
+		COLL_LABELS };
+	struct keys keys = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; i < N_ELEMS(colls); i++) {
+		int r = listing_read(s, colls[i], &keys);
+
+		if (r < 0 && err == 0)
+			err = r;
+	}
+	vec_fini(&keys);
+	return err;
 }

@@ -22,4 +22,10 @@ struct keys vec(struct key);
  */
 int must_check listing_read(struct store *s, enum coll c, struct keys *ret);
 
+/*
+ * Does what a list of all points is made of agree: machines, points, labels?
+ * -EBADMSG, logged, if not; 0 also if it was changed all the time.
+ */
+int must_check listing_check(struct store *s);
+
 #endif

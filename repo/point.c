@@ -12,6 +12,7 @@
 #include "repo/machine.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 #include "src/text.h"
 
 struct key point_key(const struct point_id *id)
@@ -294,6 +295,7 @@ struct listing {
 /* One damaged document must not hide the points behind it. */
 static int visit_key(void *arg, const struct doc *d)
 {
+	static struct log_many damaged = { .what = "damaged points" };
 	struct listing *l = arg;
 	struct point_id id;
 	struct point p;
@@ -307,9 +309,9 @@ static int visit_key(void *arg, const struct doc *d)
 	if (err == -EBADMSG) {
 		char when[32], alias[ALIAS_LEN + 1];
 
-		log_error("point %s, alias %s: is damaged",
+		l->damage = fail_many(&damaged, EBADMSG,
+			"point %s, alias %s: is damaged",
 			time_text(id.time, when), point_alias(&id, alias));
-		l->damage = err;
 		p = (struct point){ .id = id };
 	}
 	if (err == -ENOENT || (err == -EBADMSG && !l->all))

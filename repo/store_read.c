@@ -5,6 +5,7 @@
 
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 
 #define BATCH 1024u
 #define SCAN_FIRST 16u        /* a scan may end at its first document */
@@ -30,6 +31,8 @@ int embedded_find(struct embedded *e, enum coll c, const struct key *key,
 	return r;
 }
 
+static struct log_many damaged = { .what = "damaged documents" };
+
 /* After a read that did not find its record. */
 static void fetch_again(struct embedded *e, enum coll c, struct lookup *f)
 {
@@ -41,7 +44,7 @@ static void fetch_again(struct embedded *e, enum coll c, struct lookup *f)
 		if (f->err < 0)
 			return;
 		if (same_place(&was, &f->at)) {
-			f->err = fail(EBADMSG,
+			f->err = fail_many(&damaged, EBADMSG,
 				"%s: is damaged (segment %08x, offset %llu)",
 				doc_name(c, f->key, name), was.segment,
 				(unsigned long long)was.off);

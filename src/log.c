@@ -48,16 +48,39 @@ void log_exit(int code)
 	_exit(code);
 }
 
+#define TEXT_MAX 2048
+
+/*
+ * File names may hold what moves a cursor, clears a screen or begins a line
+ * that looks like another message: bytes below 0x20, and 0x7f; in UTF-8 also
+ * 0x80 to 0x9f, which begin with 0xc2.
+ */
+static void escape(const char *from, char to[4 * TEXT_MAX])
+{
+	for (const unsigned char *p = (const unsigned char *)from; *p; p++) {
+		bool c1 = *p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+
+		if (c1)
+			p++;
+		if (c1 || *p < 0x20 || *p == 0x7f)
+			to += sprintf(to, "\\x%02x", *p);
+		else
+			*to++ = (char)*p;
+	}
+	*to = 0;
+}
+
 __attribute__((format(printf, 2, 0))) static void say(
 	enum log_level level, const char *fmt, va_list ap)
 {
-	char text[2048];
+	char text[TEXT_MAX], clean[4 * TEXT_MAX];
 	int saved = errno;
 
 	if (level > max_level)
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
-	current_sink(level, text);
+	escape(text, clean);
+	current_sink(level, clean);
 	errno = saved;
 }
 
@@ -117,7 +140,7 @@ static bool debug_wanted(const char *module)
 
 void log_debug(const char *module, const char *fmt, ...)
 {
-	char text[2048];
+	char text[TEXT_MAX], clean[4 * TEXT_MAX];
 	va_list ap;
 
 	if (!debug_wanted(module))
@@ -125,5 +148,6 @@ void log_debug(const char *module, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fprintf(stderr, "hivefs: %s: %s\n", module, text);
+	escape(text, clean);
+	fprintf(stderr, "hivefs: %s: %s\n", module, clean);
 }

@@ -36,7 +36,10 @@ void log_debug(const char *module, const char *fmt, ...)
 /* Messages above LEVEL are dropped. Default: LOG_LEVEL_INFO. */
 void log_set_level(enum log_level level);
 
-/* Where complete messages go, without a line end; NULL: back to stderr. */
+/*
+ * Where complete messages go, without a line end and without any control
+ * character: \x1b stands for an escape. NULL: back to stderr.
+ */
 typedef void (*log_sink)(enum log_level level, const char *text);
 void log_set_sink(log_sink sink);
 

@@ -22,6 +22,16 @@ char *hex_encode(const void *data, size_t len, char *buf)
 	return buf;
 }
 
+void text_clean(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p; p++)
+		/* 0x80 to 0x9f are some, too; 0xc2 and one of them in UTF-8 */
+		if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)
+			p[0] = p[1] = '?';
+		else if (*p < 0x20 || *p == 0x7f)
+			*p = '?';
+}
+
 char *size_text(uint64_t bytes, char buf[16])
 {
 	static const char units[][4] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB",

@@ -32,6 +32,9 @@ static inline const char *plural(uint64_t n)
 	return n == 1 ? "" : "s";
 }
 
+/* Puts `?` for what moves a terminal's cursor or worse: control characters. */
+void text_clean(char *text);
+
 /*
  * Either of the two forms above, at the beginning of TEXT; ret_end is what
  * follows. -EINVAL quietly if it is none.

@@ -8,6 +8,7 @@
 
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/log_many.h"
 #include "tools/json.h"
 #include "tools/progress.h"
 
@@ -71,6 +72,7 @@ void message_begin(bool json)
 
 void message_end(int code)
 {
+	log_many_end();
 	if (first_error && code != EXIT_OK)
 		json_line(stderr,
 			json_pack("{s:s, s:i, s:o}", "type", "error", "code",

@@ -3,7 +3,6 @@
 #include "tools/table.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,10 +22,8 @@ void table_add(struct table *t, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	/* names of sources may hold what moves the cursor */
-	for (char *p = text; n > 0 && *p; p++)
-		if (iscntrl((unsigned char)*p))
-			*p = '?';
+	if (n > 0)
+		text_clean(text); /* names of sources are anybody's */
 	if (n < 0 || vec_add(&t->cells, text) < 0)
 		cli_no_memory();
 }

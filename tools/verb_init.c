@@ -5,6 +5,7 @@
 #include "repo/repo.h"
 #include "src/exit.h"
 #include "tools/json.h"
+#include "tools/say.h"
 #include "tools/verb.h"
 
 struct options {
@@ -45,7 +46,7 @@ static int run(struct cli *c)
 					  "repository", json_text(url), "uuid",
 					  text, "compression", level));
 	else if (!c->quiet)
-		printf("%s: new repository %s\n", url, text);
+		say_line(stdout, "%s: new repository %s", url, text);
 	return EXIT_OK;
 }
 

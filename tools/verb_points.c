@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "repo/listing.h"
 #include "repo/machine.h"
 #include "repo/point.h"
 #include "repo/repo.h"
@@ -105,6 +106,9 @@ static int run(struct cli *c)
 	l.repo = repo;
 	r = list(&l);
 	table_print(&l.table, 0);
+	/* what an index lost without a word is not in the list */
+	if (r == 0 && listing_check(repo->store) < 0)
+		l.damaged = -EBADMSG;
 	if (r < 0)
 		return r;
 	if (c->json)

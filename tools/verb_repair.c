@@ -12,6 +12,7 @@
 #include "src/log.h"
 #include "src/text.h"
 #include "tools/json.h"
+#include "tools/say.h"
 #include "tools/verb.h"
 
 struct options {
@@ -131,8 +132,9 @@ static void print_summary(
 				json_bytes(res->damaged_bytes), "lost",
 				json_bytes(res->n_lost)));
 	else if (!c->quiet)
-		printf("%s: index built from %" PRIu64 " segment%s, %" PRIu64
-		       " document%s\n",
+		say_line(stdout,
+			"%s: index built from %" PRIu64 " segment%s, %" PRIu64
+			" document%s",
 			url, res->segments, plural(res->segments),
 			res->documents, plural(res->documents));
 }

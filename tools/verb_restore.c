@@ -20,6 +20,7 @@
 #include "tools/lost.h"
 #include "tools/progress.h"
 #include "tools/restore.h"
+#include "tools/say.h"
 #include "tools/target.h"
 #include "tools/verb.h"
 
@@ -339,13 +340,13 @@ static void print_text(const struct job *j, const char *address)
 	char size[16], written[16], rate[16];
 
 	if (j->options->dry_run)
-		fprintf(to,
-			"%s: %s can be restored to %s; nothing was written\n",
+		say_line(to,
+			"%s: %s can be restored to %s; nothing was written",
 			address, size_text(j->size, size), j->cli->operands[1]);
 	else
-		fprintf(to,
+		say_line(to,
 			"%s: restored to %s: %s, of which %s had to be "
-			"written, in %.1f s (%s/s)\n",
+			"written, in %.1f s (%s/s)",
 			address,
 			to_stdout(j) ? "standard output" : j->cli->operands[1],
 			size_text(j->size, size),

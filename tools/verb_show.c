@@ -9,6 +9,7 @@
 #include "tools/clone_arg.h"
 #include "tools/json.h"
 #include "tools/lost.h"
+#include "tools/say.h"
 #include "tools/table.h"
 #include "tools/verb.h"
 
@@ -26,8 +27,8 @@ static void print_head(struct repo *r, const struct point *p)
 	printf("parent       %s\n",
 		p->has_parent ? point_alias(&p->parent, alias) : "none");
 	printf("consistency  %s\n", consistency_name(p->consistency));
-	printf("made by      hivefs %s on %s\n", p->version ? p->version : "?",
-		p->host ? p->host : "?");
+	say_line(stdout, "made by      hivefs %s on %s",
+		p->version ? p->version : "?", p->host ? p->host : "?");
 }
 
 static bool wanted(const struct address *a, const struct point_disk *d)

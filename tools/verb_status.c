@@ -3,10 +3,12 @@
 #include <inttypes.h>
 
 #include "repo/clone.h"
+#include "repo/listing.h"
 #include "repo/machine.h"
 #include "repo/repo.h"
 #include "src/text.h"
 #include "tools/json.h"
+#include "tools/say.h"
 #include "tools/table.h"
 #include "tools/verb.h"
 
@@ -138,7 +140,7 @@ static void print_text(struct status *s)
 	const struct repo *r = s->repo;
 	char uuid[UUID_TEXT], t[32], a[16], b[16], c[16];
 
-	printf("repository   %s\n", r->url);
+	say_line(stdout, "repository   %s", r->url);
 	printf("store        %s, format %d\n", s->info.kind, REPO_FORMAT);
 	printf("uuid         %s\n", uuid_text(&r->uuid, uuid));
 	printf("created      %s\n", time_text(r->created, t));
@@ -147,10 +149,10 @@ static void print_text(struct status *s)
 	printf("points       %" PRIu64 ": %s of disks, %s of data\n",
 		s->n_points, size_text(s->size, a), size_text(s->data, b));
 	printf("clones       %" PRIu64 "\n", s->n_clones);
-	printf("stored       %s in %" PRIu64 " chunks, %s in %" PRIu64
-	       " maps\n",
-		size_text(s->chunks.bytes, a), s->chunks.n,
-		size_text(s->maps.bytes, b), s->maps.n);
+	printf("stored       %s in %" PRIu64 " chunk%s, %s in %" PRIu64
+	       " map%s\n",
+		size_text(s->chunks.bytes, a), s->chunks.n, plural(s->chunks.n),
+		size_text(s->maps.bytes, b), s->maps.n, plural(s->maps.n));
 	printf("ratio        %.2f: data of all points, over what they take\n",
 		ratio(s));
 	printf("on disk      %s, of which %s is no longer used; %s free\n",
@@ -180,6 +182,8 @@ static int run(struct cli *c)
 		r = machine_list(repo, visit_machine, &s);
 	if (r == 0)
 		r = list_clones(&s);
+	if (r == 0 && listing_check(repo->store) < 0)
+		s.damaged = -EBADMSG;
 	if (r == 0 && !c->json)
 		print_text(&s);
 	table_print(&s.table, 0);

@@ -90,14 +90,17 @@ static void print_text(const struct verify_result *res, double seconds)
 {
 	char bytes[16];
 
-	printf("%" PRIu64 " points, %" PRIu64 " disks, %" PRIu64
-	       " clones, %" PRIu64 " maps, %" PRIu64 " chunks (%s) in %.1f s: ",
-		res->n_points, res->n_disks, res->n_clones, res->n_maps,
-		res->n_chunks, size_text(res->bytes, bytes), seconds);
+	printf("%" PRIu64 " point%s, %" PRIu64 " disk%s, %" PRIu64
+	       " clone%s, %" PRIu64 " map%s, %" PRIu64
+	       " chunk%s (%s) in %.1f s: ",
+		res->n_points, plural(res->n_points), res->n_disks,
+		plural(res->n_disks), res->n_clones, plural(res->n_clones),
+		res->n_maps, plural(res->n_maps), res->n_chunks,
+		plural(res->n_chunks), size_text(res->bytes, bytes), seconds);
 	if (res->n_damaged)
 		printf("%" PRIu64 " damaged or missing, %" PRIu64
-		       " ranges of disks affected\n",
-			res->n_damaged, res->n_ranges);
+		       " range%s of disks affected\n",
+			res->n_damaged, res->n_ranges, plural(res->n_ranges));
 	else
 		printf("no damage\n");
 	if (res->n_quarantined)
@@ -141,8 +144,8 @@ static int run(struct cli *c)
 		print_text(&res, seconds);
 	if (res.n_damaged == 0)
 		return EXIT_OK;
-	log_error("%s: %" PRIu64 " documents are damaged or missing", repo->url,
-		res.n_damaged);
+	log_error("%s: %" PRIu64 " document%s damaged or missing", repo->url,
+		res.n_damaged, res.n_damaged == 1 ? " is" : "s are");
 	return EXIT_DAMAGE;
 }
 

@@ -28,6 +28,9 @@ json_of "$HIVEFS" backup two --json root=a data=b
 json_of "$HIVEFS" points --json
 [ "$(summary .points)" = 3 ] || fail "points"
 [ "$("$HIVEFS" points web | wc -l)" = 3 ] || fail "points web"
+# also of points made faster than one a second, whose time is ahead
+jq -e -s 'map(select(.type == "point")) | all(.end >= .time)' json >/dev/null ||
+	fail "one ended before it began: $(cat json)"
 json_of "$HIVEFS" points two web --json
 [ "$(summary .machines)" = 2 ] || fail "machines"
 
@@ -56,6 +59,16 @@ json_of "$HIVEFS" rm web@latest~1 web@latest --last --dry-run --json
 [ "$(summary .removed) $(points)" = "2 3" ] || fail "rm --dry-run"
 json_of "$HIVEFS" rm web@latest~1 --json
 [ "$(points)" = 2 ] || fail "rm"
+"$HIVEFS" init -q one
+"$HIVEFS" -r one backup -q web a
+expect_exit 0 "$HIVEFS" -r one verify
+expect_said '^1 point, 1 disk, 0 clones, [0-9]+ maps, [0-9]+ chunks \('
+truncate -s 512 small
+"$HIVEFS" init -q tiny
+"$HIVEFS" -r tiny backup -q web small
+"$HIVEFS" -r tiny clone -q web@latest copy
+expect_exit 0 "$HIVEFS" -r tiny verify
+expect_said '^1 point, 1 disk, 1 clone, [0-9]+ maps?, 0 chunks \('
 json_of "$HIVEFS" version --json
 json_of "$HIVEFS" help --json
 json_of "$HIVEFS" completion fish --json
