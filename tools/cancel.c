@@ -20,9 +20,13 @@ void cancel_catch(bool wake)
 		.sa_flags = (int)SA_RESETHAND | (wake ? 0 : SA_RESTART),
 	};
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction was;
 
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
+	/* nohup(1) has it ignored, and means it */
+	if (sigaction(SIGHUP, NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+		sigaction(SIGHUP, &stop, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 

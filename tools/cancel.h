@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cancel - SIGINT and SIGTERM ask long work to stop in good order; a second
- * one kills, as does any for work that never asked to be asked.
+ * cancel - SIGINT, SIGTERM and SIGHUP ask long work to stop in good order; a
+ * second one kills, as does any for work that never asked to be asked.
  */
 #ifndef HIVEFS_CANCEL_H
 #define HIVEFS_CANCEL_H

@@ -7,7 +7,8 @@
 #   tools/test.sh --quick    the gcc build and its tests only
 #
 # Every test of a stage's suite and every other check counts as one; the last
-# line adds them up. The stages use build/, build-asan/ and build-tsan/.
+# line, "N passed, N failed", adds them up; what was skipped stands before it.
+# The stages use build/, build-asan/ and build-tsan/.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -176,5 +177,6 @@ fi
 
 printf '\n'
 [ $failed = 0 ] || printf 'failed: %s\n' "${failures[@]}"
-echo "$passed passed, $failed failed, $skipped skipped"
+[ $skipped = 0 ] || echo "$skipped skipped: this machine lacks what they need"
+echo "$passed passed, $failed failed"
 [ $failed = 0 ]

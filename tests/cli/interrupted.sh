@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# SIGINT and SIGTERM end a backup, a restore and a verify in good order: exit
+# SIGINT, SIGTERM and SIGHUP end a backup, a restore and a verify in good order: exit
 # code 128 + n, no point, no file under its name, nothing that is in the way.
 
 . "$(dirname "$0")/common.sh"
@@ -35,8 +35,17 @@ os.execv(sys.argv[1], sys.argv[1:])
 PY
 stopped TERM 143 "$HIVEFS" backup web "$uri"
 stopped INT 130 python3 hearing.py "$HIVEFS" backup web "$uri"
+# a terminal that is closed
+stopped HUP 129 "$HIVEFS" backup web "$uri"
+[ -z "$(find repo -name '*.tmp')" ] || fail "left something: $(find repo)"
 [ "$(points)" = 0 ] || fail "an interrupted backup made a point"
 "$HIVEFS" backup -q web a
+
+# unless it is not to be minded
+nohup "$HIVEFS" backup -q web "$uri" >said 2>&1 &
+sleep 0.3
+kill -HUP $!
+wait $! || fail "nohup: exit $?: $(cat said)"
 
 # a reader that reads nothing
 mkfifo pipe
