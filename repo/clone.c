@@ -216,7 +216,7 @@ static int decode_clone(const struct doc *d, struct clone *ret)
 	return err;
 }
 
-static int read_doc(struct repo *r, const struct uuid *id, struct clone *ret)
+int clone_read(struct repo *r, const struct uuid *id, struct clone *ret)
 {
 	struct key key = key_of(id->b, sizeof(id->b));
 	struct doc d;
@@ -232,7 +232,7 @@ static int read_doc(struct repo *r, const struct uuid *id, struct clone *ret)
 int clone_get(struct repo *r, const struct uuid *id, struct clone *ret)
 {
 	struct clone c;
-	int err = read_doc(r, id, &c);
+	int err = clone_read(r, id, &c);
 
 	if (err < 0)
 		return err;
@@ -244,19 +244,23 @@ int clone_get(struct repo *r, const struct uuid *id, struct clone *ret)
 	return 0;
 }
 
+static struct doc doc_of(const struct clone *c, uint64_t version, bson_t *b)
+{
+	encode(c, b);
+	return (struct doc){ .coll = COLL_CLONES,
+		.key = key_of(c->id.b, sizeof(c->id.b)),
+		.version = version,
+		.body = bson_get_data(b),
+		.len = b->len };
+}
+
 /* Inserts it if C->version is 0, else replaces that version. */
 static int put(struct repo *r, struct clone *c)
 {
 	bson_t b = BSON_INITIALIZER;
-	struct doc d;
+	struct doc d = doc_of(c, c->version + 1, &b);
 	int err;
 
-	encode(c, &b);
-	d = (struct doc){ .coll = COLL_CLONES,
-		.key = key_of(c->id.b, sizeof(c->id.b)),
-		.version = c->version + 1,
-		.body = bson_get_data(&b),
-		.len = b.len };
 	/* first all that it reaches, then the clone, then the news of it */
 	err = store_sync(r->store);
 	if (err == 0)
@@ -273,6 +277,69 @@ static int put(struct repo *r, struct clone *c)
 int clone_swap(struct repo *r, struct clone *c)
 {
 	return put(r, c);
+}
+
+/* A discarded one in the place of one that was about to be inserted. */
+static int forbid(struct repo *r, const struct uuid *id)
+{
+	static char nobody[] = "none";
+	struct clone c = { .id = *id,
+		.machine = nobody,
+		.created = time(NULL),
+		.discarded = true };
+
+	return put(r, &c);
+}
+
+int clone_fence(struct repo *r, const struct uuid *id, uint64_t version)
+{
+	struct clone c;
+	int err;
+
+	if (version == 0) {
+		err = forbid(r, id);
+		return err == -ESTALE ? 0 : err;
+	}
+	err = clone_read(r, id, &c);
+	if (err < 0)
+		return err == -ENOENT ? 0 : err;
+	/* another version: it has published, or is fenced already */
+	if (c.version == version)
+		err = put(r, &c);
+	clone_fini(&c);
+	return err == -ESTALE ? 0 : err;
+}
+
+static bool is_gone(const struct retired_root *root,
+	const struct retired_root *gone, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (digest_eq(&root->root, &gone[i].root))
+			return true;
+	return false;
+}
+
+int clone_forget(struct repo *r, const struct clone *c,
+	const struct retired_root *gone, size_t n)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct clone less = *c;
+	struct doc d;
+	int err = 0;
+
+	less.retired.v = calloc(c->retired.n + 1, sizeof(*less.retired.v));
+	less.retired.n = less.retired.cap = 0;
+	if (!less.retired.v)
+		return fail(ENOMEM, "clone: %m");
+	for (size_t i = 0; i < c->retired.n; i++)
+		if (!is_gone(&c->retired.v[i], gone, n))
+			less.retired.v[less.retired.n++] = c->retired.v[i];
+	d = doc_of(&less, c->version, &b);
+	if (less.retired.n < c->retired.n)
+		err = store_replace(r->store, &d, c->version);
+	bson_destroy(&b);
+	free(less.retired.v);
+	return err == -ENOENT ? -ESTALE : err;
 }
 
 static int fill(const struct point *p, const char *name, struct clone *c)
@@ -348,7 +415,7 @@ int clone_fork(struct repo *r, const struct point *p, const char *name,
 	do {
 		struct clone old = { 0 };
 
-		err = read_doc(r, &id, &old);
+		err = clone_read(r, &id, &old);
 		if (err == 0 && !old.discarded) {
 			if (!name) {
 				*ret = old;

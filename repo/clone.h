@@ -60,6 +60,24 @@ char *clone_text(const struct clone *c);
 int must_check clone_get(
 	struct repo *r, const struct uuid *id, struct clone *ret);
 
+/* The same, discarded ones too. */
+int must_check clone_read(
+	struct repo *r, const struct uuid *id, struct clone *ret);
+
+/*
+ * Makes sure that whoever is about to insert the clone, or to swap VERSION of
+ * its document, will not: 0 also if that was so. VERSION is 0 of an insert.
+ */
+int must_check clone_fence(
+	struct repo *r, const struct uuid *id, uint64_t version);
+
+/*
+ * Takes the N retired roots out of the document where its version is C's, and
+ * leaves the version alone: nobody who is about to swap it has to know.
+ */
+int must_check clone_forget(struct repo *r, const struct clone *c,
+	const struct retired_root *gone, size_t n);
+
 /*
  * Branches P: NAME is NULL for its own clone. If that is there already, it is
  * returned; a name that is taken is -EEXIST, quietly. -ENOENT, quietly, if the

@@ -128,6 +128,7 @@ int must_check index_row(
 	struct index_txn *t, uint32_t id, struct segment_row *ret);
 int must_check index_set_row(
 	struct index_txn *t, const struct segment_row *row);
+int must_check index_remove_row(struct index_txn *t, uint32_t id);
 int must_check index_rows(struct index_txn *t, struct segment_rows *ret);
 /* The same in a transaction of its own. */
 int must_check index_list_rows(struct index *ix, struct segment_rows *ret);

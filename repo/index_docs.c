@@ -302,6 +302,15 @@ int index_set_row(struct index_txn *t, const struct segment_row *row)
 	return put_fixed(t, DB_SEGMENTS, row_val(k, row->id), p, ROW_LEN, 0);
 }
 
+int index_remove_row(struct index_txn *t, uint32_t id)
+{
+	uint8_t b[4];
+	MDB_val k = row_val(b, id);
+
+	return index_error(t->ix,
+		mdb_del(t->txn, t->ix->dbi[DB_SEGMENTS], &k, NULL), "segments");
+}
+
 static int live_flush(struct index_txn *t)
 {
 	struct segment_row row;

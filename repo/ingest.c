@@ -415,6 +415,8 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 	if (err == 0)
 		err = find_parent(run, machine);
 	p->id.time = point_time_after(run->has_parent ? &run->parent : NULL);
+	if (err == 0 && run->writer)
+		err = writer_aim(run->writer, p->id.time);
 	if (err == 0)
 		err = describe(run, p);
 	if (err == 0)

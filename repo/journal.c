@@ -115,7 +115,7 @@ int journal_end(struct journal *j, struct index_txn *t)
 		return r;
 	now.committed = j->append.end;
 	now.colls |= j->row.colls;
-	now.sealed = now.committed >= SEGMENT_LIMIT;
+	now.sealed = now.committed >= segment_limit(j->e->dir);
 	r = index_set_row(t, &now);
 	if (r == 0)
 		r = index_set_state(t, &j->state);

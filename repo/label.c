@@ -72,6 +72,14 @@ int label_update(struct repo *r, const struct point_id *id,
 	return err < 0 ? err : store_sync(r->store);
 }
 
+int label_drop(struct repo *r, const struct point_id *id, const struct label *l)
+{
+	struct key key = point_key(id);
+	int err = store_remove(r->store, COLL_LABELS, &key, l->version);
+
+	return err == -ENOENT || err == -ESTALE ? 0 : err;
+}
+
 static int check_no_clone(struct repo *r, const struct point_id *id)
 {
 	struct uuid own = clone_own_id(id);

@@ -38,6 +38,10 @@ int must_check point_remove(struct repo *r, const struct point_id *id);
 /* What point_remove() would return now. */
 int must_check point_removable(struct repo *r, const struct point_id *id);
 
+/* Of a point that has become a tombstone: its label means nothing any more. */
+int must_check label_drop(
+	struct repo *r, const struct point_id *id, const struct label *l);
+
 /*
  * Has a point_remove() that is under way look again, as something that keeps
  * the point is in the store since. -ENOENT, quietly: it came too late.

@@ -333,7 +333,9 @@ static int publish(
 		return err;
 	p->id.machine = o->clone.base.machine;
 	p->id.writer = writer_id(w);
-	err = clone_get(o->repo, &o->clone.id, &now);
+	err = writer_aim(w, p->id.time);
+	if (err == 0)
+		err = clone_get(o->repo, &o->clone.id, &now);
 	if (err == 0)
 		err = describe(&now, stats, p);
 	p->end = MAX_OF((int64_t)time(NULL), p->id.time);

@@ -284,6 +284,65 @@ int point_get(struct repo *r, const struct point_id *id, struct point *ret)
 	return err;
 }
 
+int point_read(struct repo *r, const struct point_id *id, struct point *ret)
+{
+	struct key key = point_key(id);
+	struct point p = { .id = *id };
+	struct doc d;
+	int err = store_get(r->store, COLL_POINTS, &key, &d);
+
+	if (err < 0)
+		return err;
+	err = decode_point(&d, &p);
+	doc_fini(&d);
+	if (err < 0)
+		point_fini(&p);
+	else
+		*ret = p;
+	return err;
+}
+
+static int put_tombstone(
+	struct repo *r, const struct point_id *id, uint64_t old_version)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+	int err;
+
+	BSON_APPEND_BOOL(&b, "tombstone", true);
+	BSON_APPEND_INT64(&b, "time", time(NULL));
+	d = (struct doc){ .coll = COLL_POINTS,
+		.key = point_key(id),
+		.version = old_version + 1,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	err = old_version ? store_replace(r->store, &d, old_version)
+			  : store_insert(r->store, &d);
+	bson_destroy(&b);
+	return err;
+}
+
+int point_forbid(struct repo *r, const struct point_id *id)
+{
+	struct point p;
+	int err = put_tombstone(r, id, 0);
+
+	if (err != -EEXIST)
+		return err;
+	err = point_read(r, id, &p);
+	if (err < 0)
+		return err == -ENOENT ? 0 : err == -EBADMSG ? -EEXIST : err;
+	point_fini(&p);
+	return -EEXIST;
+}
+
+int point_bury(struct repo *r, const struct point_id *id)
+{
+	int err = put_tombstone(r, id, 1);
+
+	return err == -ESTALE ? 0 : err;
+}
+
 struct listing {
 	struct repo *repo;
 	bool all; /* damaged ones, too */

@@ -92,6 +92,20 @@ int must_check point_insert(struct repo *r, const struct point *p);
 int must_check point_get(
 	struct repo *r, const struct point_id *id, struct point *ret);
 
+/* The same whatever its label says: -ENOENT if there is none, or a tombstone.
+ */
+int must_check point_read(
+	struct repo *r, const struct point_id *id, struct point *ret);
+
+/*
+ * Makes sure that there is none under the key and never will be: 0 also if that
+ * was so. A point that is there stays (-EEXIST, quietly).
+ */
+int must_check point_forbid(struct repo *r, const struct point_id *id);
+
+/* Puts a tombstone in the place of one that was removed. */
+int must_check point_bury(struct repo *r, const struct point_id *id);
+
 /*
  * Of points of a machine that share a second all but one have their alias in
  * their name. That one is the first that was published, so that no name comes

@@ -30,6 +30,7 @@ struct reach {
 	struct repo *repo;
 	struct damage *damage;
 	const _Atomic bool *cancel;
+	const struct reach_visitor *visitor;
 	unsigned n_threads;
 	struct worker *workers;
 	unsigned level; /* being read */
@@ -56,7 +57,8 @@ void reach_free(struct reach *c)
 }
 
 int reach_new(struct repo *repo, unsigned n_threads, const _Atomic bool *cancel,
-	struct damage *damage, struct reach **ret)
+	struct damage *damage, const struct reach_visitor *visitor,
+	struct reach **ret)
 {
 	struct reach *c = calloc(1, sizeof(*c));
 	struct worker *workers = calloc(n_threads, sizeof(*workers));
@@ -71,6 +73,7 @@ int reach_new(struct repo *repo, unsigned n_threads, const _Atomic bool *cancel,
 	c->repo = repo;
 	c->damage = damage;
 	c->cancel = cancel;
+	c->visitor = visitor;
 	pthread_mutex_init(&c->lock, NULL);
 	while (r == 0 && c->n_threads < n_threads)
 		r = fetcher_new(repo, &workers[c->n_threads++].fetcher);
@@ -126,7 +129,14 @@ static int check_map(struct reach *c, struct worker *w, struct digest want,
 {
 	unsigned at_level = 1u << c->level;
 	uint32_t len = 0;
+	int r = 0;
 
+	if (c->visitor) {
+		r = c->visitor->map(c->visitor->arg, &want);
+		++*c->visitor->done;
+	}
+	if (r != 0)
+		return r;
 	if (err == 0 && !doc->body)
 		return damage_add(c->damage, COLL_MAPS, &want, DAMAGE_MISSING);
 	if (err == 0) {
@@ -179,6 +189,11 @@ static int check_present(struct reach *c, struct worker *w)
 
 	if (n == 0)
 		return 0;
+	w->n_chunks += n;
+	if (c->visitor) {
+		w->chunks.n = 0;
+		return c->visitor->chunks(c->visitor->arg, w->chunks.v, n);
+	}
 	if (n > w->there_cap) {
 		free(w->there);
 		w->there_cap = 0;
@@ -193,7 +208,6 @@ static int check_present(struct reach *c, struct worker *w)
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (!w->there[i])
 			r = note_chunk(c, w, i, DAMAGE_MISSING);
-	w->n_chunks += n;
 	w->chunks.n = 0;
 	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * reach - every map that roots lead to, read and checked once; and whether
- * every chunk those name is there.
+ * every chunk those name is there, unless somebody else asks about those.
  *
  * Maps are read level by level from the roots down, each level being the set
  * of digests that the one above named. So a map that stands where another
@@ -23,9 +23,19 @@
 
 struct reach;
 
-/* CANCEL as in verify.h. */
+/* Called on any thread; other than 0 ends the run with that value. */
+struct reach_visitor {
+	int (*map)(void *arg, const struct digest *map);
+	/* that one or several leaves name; instead of looking them up */
+	int (*chunks)(void *arg, const struct key *chunks, size_t n);
+	void *arg;
+	_Atomic uint64_t *done; /* counts up by one a map */
+};
+
+/* CANCEL as in verify.h. VISITOR may be NULL. */
 int must_check reach_new(struct repo *repo, unsigned n_threads,
-	const _Atomic bool *cancel, struct damage *damage, struct reach **ret);
+	const _Atomic bool *cancel, struct damage *damage,
+	const struct reach_visitor *visitor, struct reach **ret);
 void reach_free(struct reach *c);
 DEFINE_CLEANUP(struct reach *, reach_free);
 

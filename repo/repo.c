@@ -177,3 +177,22 @@ int repo_generation(struct repo *r, uint64_t *ret)
 	doc_fini(&d);
 	return 0;
 }
+
+int repo_generation_next(struct repo *r, uint64_t *ret)
+{
+	bson_t empty = BSON_INITIALIZER;
+	struct doc d = meta_doc("generation", &empty);
+	uint64_t now;
+	int err;
+
+	do {
+		err = repo_generation(r, &now);
+		d.version = now + 1;
+		if (err == 0)
+			err = store_replace(r->store, &d, now);
+	} while (err == -ESTALE);
+	bson_destroy(&empty);
+	if (err == 0)
+		*ret = now + 1;
+	return err;
+}

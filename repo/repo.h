@@ -39,4 +39,7 @@ DEFINE_CLEANUP(struct repo *, repo_close);
 /* The counter that garbage collection moves and writers register under. */
 int must_check repo_generation(struct repo *r, uint64_t *ret);
 
+/* Moves it on by one; its new value. */
+int must_check repo_generation_next(struct repo *r, uint64_t *ret);
+
 #endif

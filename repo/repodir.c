@@ -118,6 +118,7 @@ static int open_dir(struct repodir *d)
 	d->dev = st.st_dev;
 	d->ino = st.st_ino;
 	d->read_only = vfs.f_flag & ST_RDONLY;
+	d->fs_bytes = (uint64_t)vfs.f_blocks * vfs.f_frsize;
 	return check_file_system(d->fd, d->path);
 }
 
@@ -189,6 +190,16 @@ int repodir_open(const char *path, bool alone, struct repodir **ret)
 			"%s/segments: is missing or cannot be opened", path);
 	*ret = take(d);
 	return 0;
+}
+
+bool repodir_alone(const struct repodir *d)
+{
+	struct flock l = {
+		.l_type = F_WRLCK, .l_start = LOCK_OPEN, .l_len = 1
+	};
+
+	return d->lock >= 0 && fcntl(d->lock, F_OFD_GETLK, &l) == 0 &&
+	       l.l_type == F_UNLCK;
 }
 
 void repodir_index_begin(struct repodir *d)

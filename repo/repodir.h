@@ -25,6 +25,7 @@ struct repodir {
 	dev_t dev;
 	ino_t ino;
 	struct seal seal;
+	uint64_t fs_bytes; /* of the file system that it is on */
 };
 
 /* Everything but the index, which MAKE_INDEX puts into an empty directory. */
@@ -41,6 +42,9 @@ bool repodir_exists(const char *path);
 int must_check repodir_open(const char *path, bool alone, struct repodir **ret);
 void repodir_close(struct repodir *d);
 DEFINE_CLEANUP(struct repodir *, repodir_close);
+
+/* Does no other process have it open at this moment? */
+bool repodir_alone(const struct repodir *d);
 
 /* LMDB may fail while another process opens or closes: one at a time. */
 void repodir_index_begin(struct repodir *d);

@@ -169,6 +169,15 @@ void segset_put(struct segset *s, struct segfile *f)
 		segfile_free(f);
 }
 
+void segset_forget(struct segset *s, uint32_t id)
+{
+	pthread_mutex_lock(&s->lock);
+	for (unsigned i = s->n_open; i-- > 0;)
+		if (s->open[i]->id == id)
+			unlist(s, i);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static int by_place(const void *pa, const void *pb)
 {
 	const struct lookup *a = *(const struct lookup *const *)pa;

@@ -37,6 +37,9 @@ DEFINE_CLEANUP(struct segset *, segset_free);
 int must_check segset_get(struct segset *s, uint32_t id, struct segfile **ret);
 void segset_put(struct segset *s, struct segfile *f);
 
+/* Lets go of one that was unlinked, as soon as nobody reads it. */
+void segset_forget(struct segset *s, uint32_t id);
+
 /* One document to read: found at AT, to be put into ret. */
 struct lookup {
 	const struct key *key;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "src/bytes.h"
 #include "src/log.h"
 
 struct slots {
@@ -37,14 +38,24 @@ static void slot_free(struct slot *slot)
 }
 DEFINE_CLEANUP(struct slot *, slot_free);
 
-void slots_free(struct slots *s)
+void slots_release(struct slots *s)
 {
-	while (s->idle) {
-		struct slot *slot = s->idle;
+	struct slot *idle;
 
-		s->idle = slot->next;
+	pthread_mutex_lock(&s->lock);
+	idle = take(s->idle);
+	pthread_mutex_unlock(&s->lock);
+	while (idle) {
+		struct slot *slot = idle;
+
+		idle = slot->next;
 		slot_free(slot);
 	}
+}
+
+void slots_free(struct slots *s)
+{
+	slots_release(s);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -116,6 +127,16 @@ int segment_trim(
 	return 0;
 }
 
+uint64_t segment_limit(const struct repodir *dir)
+{
+	uint64_t limit = dir->fs_bytes / 64;
+
+	/* one without a size has no end */
+	if (limit == 0 || limit > SEGMENT_LIMIT)
+		limit = SEGMENT_LIMIT;
+	return MAX_OF(limit, (uint64_t)SEGMENT_LIMIT_MIN);
+}
+
 int segment_allocate(struct index_txn *t, bool journal, struct segment_row *ret)
 {
 	struct index_state state;
@@ -150,10 +171,12 @@ static int seal(struct index_txn *t, void *arg)
 	return index_set_row(t, &row);
 }
 
-static bool usable(const struct segment_row *row, enum coll c)
+static bool usable(
+	const struct slots *s, const struct segment_row *row, enum coll c)
 {
 	return !row->sealed && !row->journal &&
-	       row->committed < SEGMENT_LIMIT && (row->colls & ~(1u << c)) == 0;
+	       row->committed < segment_limit(s->dir) &&
+	       (row->colls & ~(1u << c)) == 0;
 }
 
 static int row_again(struct slots *s, struct segment_row *row)
@@ -187,7 +210,7 @@ static int slot_open(struct slots *s, enum coll c,
 		return -EBUSY;
 	/* only what the table says now, with the lock in hand, counts */
 	r = row_again(s, &row);
-	if (r == 0 && !usable(&row, c))
+	if (r == 0 && !usable(s, &row, c))
 		r = -EBUSY;
 	if (r == 0)
 		r = segment_trim(s->dir, &row, slot->fd);
@@ -210,7 +233,7 @@ static int slot_reuse(struct slots *s, enum coll c, struct slot **ret)
 	int r = index_list_rows(s->index, &rows);
 
 	for (size_t i = 0; r == 0 && i < rows.n && !*ret; i++) {
-		if (!usable(&rows.v[i], c))
+		if (!usable(s, &rows.v[i], c))
 			continue;
 		r = slot_open(s, c, &rows.v[i], ret);
 		if (r == -EBADMSG)
@@ -261,7 +284,7 @@ void slots_give(struct slots *s, struct slot *slot, enum slot_state state)
 		log_debug("store", "segment %08x: %m", slot->id);
 	if (state == SLOT_BROKEN && index_update(s->index, seal, &slot->id) < 0)
 		log_debug("store", "segment %08x: not sealed", slot->id);
-	if (state != SLOT_GOOD || slot->committed >= SEGMENT_LIMIT) {
+	if (state != SLOT_GOOD || slot->committed >= segment_limit(s->dir)) {
 		slot_free(slot);
 		return;
 	}

@@ -37,6 +37,9 @@ DEFINE_CLEANUP(struct slots *, slots_free);
 /* One for documents of collection C, at its committed end. */
 int must_check slots_take(struct slots *s, enum coll c, struct slot **ret);
 
+/* Lets go of those that no thread has: others may append to or compact them. */
+void slots_release(struct slots *s);
+
 /* What became of what was appended to a slot. */
 enum slot_state {
 	SLOT_GOOD,        /* all of it is published, or nothing was appended */
@@ -58,6 +61,12 @@ int must_check segment_open_append(
 	const struct repodir *dir, uint32_t id, bool create, int *ret_fd);
 int must_check segment_trim(
 	const struct repodir *dir, const struct segment_row *row, int fd);
+
+/*
+ * Length from which on the next segment is begun. A 64th of a small file
+ * system, so that there is space to move one when it is full.
+ */
+uint64_t segment_limit(const struct repodir *dir);
 
 /* Makes the next segment's row. */
 int must_check segment_allocate(

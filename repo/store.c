@@ -247,6 +247,20 @@ int store_sync(struct store *s)
 	return s->ops->sync(s);
 }
 
+bool store_alone(struct store *s)
+{
+	return s->ops->alone && s->ops->alone(s);
+}
+
+int store_compact(struct store *s, _Atomic uint64_t *done,
+	_Atomic uint64_t *total, const _Atomic bool *cancel,
+	struct store_compact *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	return s->ops->compact ? s->ops->compact(s, done, total, cancel, ret)
+			       : 0;
+}
+
 int store_count(struct store *s, enum coll c, struct store_count *ret)
 {
 	return s->ops->count(s, c, ret);

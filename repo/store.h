@@ -224,6 +224,27 @@ int must_check store_walk(struct store *s, enum coll c, unsigned n_threads,
 int must_check store_sync(struct store *s);
 
 /*
+ * Is no other process known to have the store open? Then whatever others have
+ * registered before this call is left over. False where that cannot be told.
+ */
+bool store_alone(struct store *s);
+
+/*
+ * Gives back the space of documents that were removed, superseded or never
+ * published. Others read and write meanwhile. DONE and TOTAL are bytes, CANCEL
+ * as in verify.h. Where space runs out, what is done is done: `partial`.
+ */
+struct store_compact {
+	uint64_t n_removed; /* segments */
+	uint64_t freed;     /* bytes of them */
+	uint64_t moved;     /* bytes written anew for that */
+	bool partial;       /* there was no space to move more */
+};
+int must_check store_compact(struct store *s, _Atomic uint64_t *done,
+	_Atomic uint64_t *total, const _Atomic bool *cancel,
+	struct store_compact *ret);
+
+/*
  * The store's own count of a collection, kept in the same transactions as the
  * documents: what a listing must agree with (I5). The sum is that of a 128-bit
  * hash of each (key, version, generation): store_count_add() makes one from

@@ -11,6 +11,7 @@
 
 #include "repo/embedded.h"
 #include "repo/store_change.h"
+#include "repo/store_compact.h"
 #include "repo/store_read.h"
 #include "repo/store_walk.h"
 #include "repo/store_write.h"
@@ -264,6 +265,11 @@ static int embedded_info(struct store *s, struct store_info *ret)
 	return r;
 }
 
+static bool embedded_alone(struct store *s)
+{
+	return repodir_alone(handle_of(s)->e->dir);
+}
+
 static const struct store_ops ops = {
 	.close = embedded_close,
 	.get_many = embedded_get_many,
@@ -276,12 +282,15 @@ static const struct store_ops ops = {
 	.scan = embedded_scan,
 	.walk = embedded_walk,
 	.sync = embedded_sync,
+	.alone = embedded_alone,
+	.compact = embedded_compact,
 	.count = embedded_count,
 	.info = embedded_info,
 	.stream_open = embedded_stream_open,
 	.stream_peek = embedded_stream_peek,
 	.stream_owner = embedded_stream_owner,
 	.stream_remove = embedded_stream_remove,
+	.stream_list = embedded_stream_list,
 };
 
 int embedded_open(const char *path, unsigned flags, struct store **ret)

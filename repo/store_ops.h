@@ -29,6 +29,10 @@ struct store_ops {
 	int (*walk)(struct store *s, enum coll c, unsigned n_threads,
 		store_walk_visit visit, void *arg);
 	int (*sync)(struct store *s);
+	bool (*alone)(struct store *s); /* may be NULL */
+	int (*compact)(struct store *s, _Atomic uint64_t *done,
+		_Atomic uint64_t *total, const _Atomic bool *cancel,
+		struct store_compact *ret); /* may be NULL */
 	int (*count)(struct store *s, enum coll c, struct store_count *ret);
 	int (*info)(struct store *s, struct store_info *ret);
 
@@ -42,6 +46,8 @@ struct store_ops {
 	int (*stream_owner)(struct store *s, const struct uuid *id,
 		struct stream_owner *ret);
 	int (*stream_remove)(struct store *s, const struct uuid *id);
+	int (*stream_list)(struct store *s,
+		int (*visit)(void *arg, const struct uuid *id), void *arg);
 };
 
 /* The first member of every store. */

@@ -115,7 +115,7 @@ static int bulk_publish(struct index_txn *t, void *arg)
 		return r == -ENOENT ? -EIO : r;
 	row.committed = b->slot->append.end;
 	row.colls |= (uint16_t)(1u << b->coll);
-	row.sealed |= row.committed >= SEGMENT_LIMIT;
+	row.sealed |= row.committed >= segment_limit(b->e->dir);
 	r = index_set_row(t, &row);
 	for (size_t i = 0; r == 0 && i < b->n_order; i++) {
 		uint32_t k = b->order[i];

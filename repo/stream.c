@@ -73,3 +73,9 @@ uint64_t stream_bytes(const struct stream *st)
 {
 	return st->ops->bytes(st);
 }
+
+int stream_list(struct store *s, int (*visit)(void *arg, const struct uuid *id),
+	void *arg)
+{
+	return s->ops->stream_list(s, visit, arg);
+}

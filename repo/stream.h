@@ -90,6 +90,13 @@ int must_check stream_trim(struct stream *st, uint64_t seq);
 /* Bytes that the stream takes. */
 uint64_t stream_bytes(const struct stream *st);
 
+/*
+ * Visits the ids of all streams there are. A visit that returns other than 0
+ * ends it with that value.
+ */
+int must_check stream_list(struct store *s,
+	int (*visit)(void *arg, const struct uuid *id), void *arg);
+
 /* Removes a stream that nobody has; -ENOENT, quietly, if there is none. */
 int must_check stream_remove(struct store *s, const struct uuid *id);
 

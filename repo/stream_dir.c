@@ -53,6 +53,52 @@ int stream_dir_open(const struct repodir *repo, const struct uuid *id,
 	return r;
 }
 
+/* The id that a directory is named after; false if it is not one of ours. */
+static bool parse_name(const char *name, struct uuid *ret)
+{
+	char again[33];
+
+	if (strlen(name) != 32)
+		return false;
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned byte;
+
+		/* NOLINTNEXTLINE(cert-err34-c): compared below */
+		if (sscanf(name + 2 * i, "%2x", &byte) != 1)
+			return false;
+		ret->b[i] = (uint8_t)byte;
+	}
+	return strcmp(hex_encode(ret->b, sizeof(ret->b), again), name) == 0;
+}
+
+int stream_dirs_list(const struct repodir *repo,
+	int (*visit)(void *arg, const struct uuid *id), void *arg)
+{
+	struct dirent *e;
+	int fd = -1;
+	int r = open_dir(repo->fd, STREAMS, false, &fd);
+	DIR *dir = r == 0 ? fdopendir(fd) : NULL;
+
+	if (r == -ENOENT)
+		return 0;
+	if (!dir) {
+		r = fail(errno, "%s/" STREAMS ": %m", repo->path);
+		closep(&fd);
+		return r;
+	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else has DIR */
+	while (r == 0 && (errno = 0, e = readdir(dir))) {
+		struct uuid id;
+
+		if (parse_name(e->d_name, &id))
+			r = visit(arg, &id);
+	}
+	if (r == 0 && errno != 0)
+		r = fail(errno, "%s/" STREAMS ": %m", repo->path);
+	closedir(dir);
+	return r;
+}
+
 void stream_dir_fini(struct stream_dir *d)
 {
 	closep(&d->fd);

@@ -33,6 +33,10 @@ void stream_dir_fini(struct stream_dir *d);
 int must_check stream_dir_sync_name(
 	const struct repodir *repo, const struct stream_dir *d);
 
+/* Visits the ids of all streams that have a directory. */
+int must_check stream_dirs_list(const struct repodir *repo,
+	int (*visit)(void *arg, const struct uuid *id), void *arg);
+
 /* Ascending. */
 int must_check stream_dir_list(
 	const struct stream_dir *d, struct stream_numbers *ret);

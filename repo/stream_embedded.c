@@ -325,3 +325,9 @@ int embedded_stream_remove(struct store *s, const struct uuid *id)
 	stream_dir_fini(&d);
 	return r;
 }
+
+int embedded_stream_list(struct store *s,
+	int (*visit)(void *arg, const struct uuid *id), void *arg)
+{
+	return stream_dirs_list(handle_of(s)->e->dir, visit, arg);
+}

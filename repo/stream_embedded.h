@@ -16,6 +16,8 @@ int must_check embedded_stream_peek(struct store *s, const struct uuid *id,
 	uint64_t from, stream_visit visit, void *arg, struct stream **ret);
 int must_check embedded_stream_owner(
 	struct store *s, const struct uuid *id, struct stream_owner *ret);
+int must_check embedded_stream_list(struct store *s,
+	int (*visit)(void *arg, const struct uuid *id), void *arg);
 int must_check embedded_stream_remove(struct store *s, const struct uuid *id);
 
 #endif

@@ -388,7 +388,7 @@ static int run(struct check *c)
 static int check_init(struct check *c)
 {
 	int r = reach_new(c->job->repo, c->n_threads, c->job->cancel,
-		&c->damage, &c->reach);
+		&c->damage, NULL, &c->reach);
 
 	c->fetchers = calloc(c->n_threads, sizeof(struct fetcher *));
 	if (!c->fetchers)

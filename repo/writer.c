@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "repo/decode.h"
+#include "repo/condemned.h"
 #include "src/log.h"
 
 #define BEAT_SECONDS 5
@@ -16,13 +16,12 @@
 #define SWEEP_WAIT_MS (120 * 1000)
 #define SWEEP_POLL_MS 100
 
-enum condemned_state { CONDEMNED = 1, SWEEPING = 2 };
-
 struct writer {
 	struct repo *repo;
 	struct uuid id, target;
 	enum writer_kind kind;
 	uint64_t target_version;
+	int64_t time; /* of the point; 0: not said yet */
 	uint64_t generation;
 	bool must_look; /* a collection was under way when we registered */
 	pthread_mutex_t lock;
@@ -50,6 +49,8 @@ static int put(struct writer *w, uint64_t version)
 	BSON_APPEND_BINARY(&b, "target", BSON_SUBTYPE_BINARY, w->target.b,
 		sizeof(w->target.b));
 	BSON_APPEND_INT64(&b, "version", (int64_t)w->target_version);
+	if (w->time)
+		BSON_APPEND_INT64(&b, "time", w->time);
 	d = (struct doc){ .coll = COLL_WRITERS,
 		.key = key_of(w->id.b, sizeof(w->id.b)),
 		.version = version,
@@ -131,6 +132,15 @@ int writer_begin(struct repo *r, enum writer_kind kind,
 	return 0;
 }
 
+int writer_aim(struct writer *w, int64_t time)
+{
+	int err;
+
+	w->time = time;
+	err = put(w, w->version + 1);
+	return err == -ENOENT || err == -ESTALE ? given_up() : err;
+}
+
 void writer_end(struct writer *w)
 {
 	struct key key = key_of(w->id.b, sizeof(w->id.b));
@@ -175,24 +185,6 @@ void writer_beat(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-static int read_state(struct repo *r, enum coll c, const struct digest *d,
-	int32_t *ret_state, uint64_t *ret_version)
-{
-	struct key key = key_of(d->b, sizeof(d->b));
-	struct decode in;
-	struct doc doc;
-	int err = store_get(r->store, COLL_CONDEMNED, &key, &doc);
-
-	if (err < 0)
-		return err;
-	decode_begin(&in, &doc);
-	*ret_state = decode_i32(&in, "state", CONDEMNED, SWEEPING);
-	*ret_version = doc.version;
-	err = decode_end(&in, coll_name(c));
-	doc_fini(&doc);
-	return err;
-}
-
 /* 0: it is not condemned, or no longer. */
 static int save_one(struct repo *r, enum coll c, const struct digest *d)
 {
@@ -201,20 +193,20 @@ static int save_one(struct repo *r, enum coll c, const struct digest *d)
 	char hex[DIGEST_HEX];
 
 	for (int waited = 0; waited < SWEEP_WAIT_MS;) {
-		uint64_t version;
-		int32_t state;
-		int err = read_state(r, c, d, &state, &version);
+		struct condemned found;
+		int err = condemned_get(r, d, &found);
 
 		if (err == -ENOENT)
 			return 0;
 		if (err < 0)
 			return err;
-		if (state == SWEEPING) {
+		if (found.sweeping) {
 			nanosleep(&pause, NULL);
 			waited += SWEEP_POLL_MS;
 			continue;
 		}
-		err = store_remove(r->store, COLL_CONDEMNED, &key, version);
+		err = store_remove(
+			r->store, COLL_CONDEMNED, &key, found.version);
 		if (err == 0 || err == -ENOENT)
 			return 0;
 		if (err != -ESTALE)
@@ -222,7 +214,7 @@ static int save_one(struct repo *r, enum coll c, const struct digest *d)
 	}
 	return fail(EBUSY,
 		"%s %.16s…: a garbage collection died while it removed this; "
-		"finish it, then try again",
+		"finish it with hivefs gc, then try again",
 		coll_name(c), digest_hex(d, hex));
 }
 

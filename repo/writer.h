@@ -31,6 +31,13 @@ enum writer_kind {
 int must_check writer_begin(struct repo *r, enum writer_kind kind,
 	const struct uuid *target, uint64_t version, struct writer **ret);
 
+/*
+ * Says the time in the key of the point that will be published, without which a
+ * collector could not fence it: before anything is stored. -ENOTUNIQ, logged,
+ * if the writer has been given up.
+ */
+int must_check writer_aim(struct writer *w, int64_t time);
+
 /* Removes the registration and frees it, whatever became of the work. */
 void writer_end(struct writer *w);
 DEFINE_CLEANUP(struct writer *, writer_end);

@@ -26,6 +26,7 @@ const struct verb *const verbs[] = {
 	&verb_discard,
 	&verb_restore,
 	&verb_rm,
+	&verb_gc,
 	&verb_status,
 	&verb_verify,
 	&verb_repair,

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "repo/chunk.h"
+#include "repo/condemned.h"
 #include "repo/disk.h"
 #include "repo/ingest.h"
 #include "repo/label.h"
@@ -423,15 +424,11 @@ static void what_is_quarantined_is_stored_anew(void **state)
 /* A collection that began before we did: its condemned chunks are saved. */
 static void what_is_condemned_is_saved(void **state)
 {
-	/* {"state": 1} */
-	static const uint8_t body[] = "\x10\0\0\0\x10state\0\1\0\0\0";
 	struct mem m = mem_new(4096, 4096, 9);
 	struct digest d = digest_of(m.bytes, 4096);
-	struct doc condemned = { .coll = COLL_CONDEMNED,
-		.key = key_of(d.b, sizeof(d.b)),
-		.version = 1,
-		.body = body,
-		.len = 16 };
+	struct condemned c = { .digest = d, .version = 1, .coll = COLL_CHUNKS };
+	uint8_t buf[CONDEMNED_LEN];
+	struct doc condemned = condemned_doc(&c, buf);
 	struct doc got;
 	struct point p;
 

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bloom - a set of digests that errs on one side: what was added is always
+ * there; of what was not, about one in a hundred seems to be, another one in
+ * each filter, since each has a random seed. 10 bits a digest, or 1.25 GB a
+ * billion.
+ *
+ * Threads    any thread.
+ */
+#ifndef HIVEFS_BLOOM_H
+#define HIVEFS_BLOOM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/cleanup.h"
+#include "src/digest.h"
+
+#define BLOOM_BITS 10 /* a digest */
+
+struct bloom;
+
+/* With room for N digests. */
+int must_check bloom_new(uint64_t n, struct bloom **ret);
+void bloom_free(struct bloom *b);
+DEFINE_CLEANUP(struct bloom *, bloom_free);
+
+void bloom_add(struct bloom *b, const struct digest *d);
+bool bloom_has(const struct bloom *b, const struct digest *d);
+
+#endif
