@@ -12,6 +12,7 @@
 #include "repo/fetch.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 
 void damage_init(struct damage *d)
 {
@@ -126,12 +127,15 @@ uint64_t damage_count(const struct damage *d)
 
 static void log_missing(const struct digest_set *set, enum coll coll)
 {
+	static struct log_many missing = { .what = "missing documents" };
+
 	for (size_t i = 0; i < set->items.n; i++) {
 		const struct digest_flags *item = &set->items.v[i];
 		char hex[DIGEST_HEX];
 
 		if (counts(item) && (item->flags & DAMAGE_MISSING))
-			log_error("%s %.16s…: is missing", fetch_noun(coll),
+			(void)fail_many(&missing, ENOENT,
+				"%s %.16s…: is missing", fetch_noun(coll),
 				digest_hex(&item->digest, hex));
 	}
 }

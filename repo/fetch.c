@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "src/log.h"
+#include "src/log_many.h"
 
 static_assert(CHUNK_MAX >= MAP_PACKED_MAX, "a fetcher has room for either");
 
@@ -86,12 +87,14 @@ int fetcher_decode(struct fetcher *f, const struct digest *want, unsigned level,
 static int get_doc(struct repo *r, enum coll coll, const struct digest *want,
 	struct doc *ret)
 {
+	static struct log_many missing = { .what = "missing documents" };
 	struct key key = key_of(want->b, sizeof(want->b));
 	char hex[DIGEST_HEX];
 	int err = store_get(r->store, coll, &key, ret);
 
 	if (err == -ENOENT)
-		return fail(ENOENT, "%s %.16s…: missing from the repository",
+		return fail_many(&missing, ENOENT,
+			"%s %.16s…: missing from the repository",
 			fetch_noun(coll), digest_hex(want, hex));
 	return err;
 }
