@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Independent readers find in every format the disk that it was made of: data in
+# each of its blocks and in its last sector, sizes that are no multiple of
+# anything.
+
+. "$(dirname "$0")/common.sh"
+requires jq
+/usr/bin/python3 -c 'import pyvhdi, pyvmdk, pyqcow' 2>/dev/null ||
+	skip "python3-libvhdi, -libvmdk or -libqcow is missing"
+
+MIB=$((1 << 20))
+GIB=$((1 << 30))
+
+# libyal's own libraries; of fixed VHDX of more than 4 GiB it is wrong
+libyal_reads() {
+	/usr/bin/python3 - "$1" "v.$1" raw <<'END'
+import os, sys
+kind, path, raw = sys.argv[1:]
+if kind == "vmdk":
+    import pyvmdk
+    f = pyvmdk.handle()
+    f.open(path)
+    f.open_extent_data_files()
+elif kind == "qcow2":
+    import pyqcow
+    f = pyqcow.file()
+    f.open(path)
+else:
+    import pyvhdi
+    f = pyvhdi.file()
+    f.open(path)
+with open(raw, "rb") as r:
+    size = os.fstat(r.fileno()).st_size
+    assert f.get_media_size() == size
+    while r.tell() < size:
+        want = r.read(1 << 20)
+        at = r.tell()
+        got = b""
+        while len(got) < len(want):
+            some = f.read_buffer(len(want) - len(got))
+            assert some, at
+            got += some
+        assert got == want, at
+END
+}
+
+cd "$scratch"
+for size in 512 "$MIB" $((64 * MIB + 512)) $((64 * MIB + 1024)) \
+	$((GIB + 1536)) $((5 * GIB + 4608)); do
+	fill $size "$MIB"
+	for format in vmdk vhd vhdx vdi qcow2; do
+		dressed $format || fail "$format: cannot hold $size bytes"
+		reads $format
+		qemu-img compare -q -f "$(qemu_name $format)" -F raw v.$format \
+			raw || fail "$format of $size bytes: qemu"
+		# what takes seconds for each GiB
+		[ $size -lt "$GIB" ] || continue
+		! seven_zip_reads $format || 7z x -so v.$format | cmp - raw ||
+			fail "$format of $size bytes: 7z"
+		[ $format = vdi ] || libyal_reads $format ||
+			fail "$format of $size bytes: libyal"
+	done
+done
+
+# what is left out, and what ESXi wants
+fill $((64 * MIB + 512)) $((2 * MIB)) 3
+for format in vmdk vhd vhdx vdi qcow2; do
+	dressed $format
+	reads $format
+	qemu-img compare -q -f "$(qemu_name $format)" -F raw v.$format raw ||
+		fail "$format of holes"
+done
+[ "$(du -k v.qcow2 | cut -f1)" -lt 4096 ] || fail "zeroes take space"
+dressed vmdk 512 vmfs
+reads vmdk
+qemu-img compare -q -f vmdk -F raw v.vmdk raw || fail "vmfs descriptor"
+libyal_reads vmdk || fail "vmfs descriptor: libyal"
