@@ -27,6 +27,7 @@ END
 	expect_said "^strict: bad.$1: "
 }
 
+# shellcheck disable=SC2034 # in expressions below
 KIB=1024
 for at in 64*KIB+8 128*KIB+20 192*KIB+20 256*KIB+20 MIB+100 2*MIB+32+24 \
 	2*MIB+64*KIB+4 3*MIB 3*MIB+3 3*MIB+8 4*MIB+5*MIB+512; do
