@@ -203,6 +203,12 @@ class Walk:
         self.program.run("verify")
         self.counts["verify"] += 1
 
+    def collect(self):
+        """While clones are written to and folded."""
+        self.note("gc")
+        self.program.run("gc", "--patience", "1")
+        self.counts["gc"] += 1
+
     # verbs
 
     def close_some(self):
@@ -539,13 +545,14 @@ class Walk:
         for branch in self.branches:
             for disk in branch.disks if branch.name else []:
                 disk.compare(self.restored(f"{branch.name}/{disk.name}"), 0)
+        self.collect()
         for point in self.points:
             self.check_point(point)
         self.verify()
 
     STEPS = ((62, "change"), (14, "read"), (7, "sync"), (3, "holes"),
              (1, "close_some"), (0.3, "check_all"), (0.5, "check_point"),
-             (0.1, "verify"), (0.05, "flood"), (0.7, "commit"),
+             (0.1, "verify"), (0.4, "collect"), (0.05, "flood"), (0.7, "commit"),
              (0.3, "commit_beside_writes"), (0.5, "clone"), (0.5, "discard"),
              (0.3, "remove"), (0.2, "remount"), (1.1, "kill"),
              (0.2, "kill_commit"), (0.04, "second_mount"))

@@ -95,9 +95,13 @@ class Backup(Job):
 
     def ended(self, run):
         self.machine.seen = True
-        if not run.killed:
+        # a collection beside it may have taken it for dead
+        gave_up = (not run.killed and run.code == 1 and not self.alone and
+                   "given up" in run.stderr())
+        if not run.killed and not gave_up:
             run.expect(0)
-        summary = run.summary()
+        self.walk.counts["given up"] += gave_up
+        summary = None if gave_up else run.summary()
         if summary is None:
             self.walk.doubts.append(self)
             return
@@ -262,6 +266,19 @@ class Verify(Job):
             return
         if run.summary()["points"] != self.points:
             raise Failure(f"{run}: not {self.points} points: {run.summary()}")
+
+
+class Gc(Job):
+    """Killed or not, alone or beside backups: nothing that is live goes."""
+
+    def __init__(self, walk, rng, alone=True):
+        super().__init__(walk, rng, alone)
+        # those that were killed are silent for as long as the mount is there
+        self.args = ["gc", "--json", "--patience", "1"]
+        if rng.random() < 0.2:
+            self.args += ["--memory", "1"]
+        if rng.random() < 0.1:
+            self.args = ["gc", "--json", "--dry-run"]
 
 
 class Diff(Job):

@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from content import Disk, difference
-from jobs import (Backup, Diff, DryRun, Listing, Machine, Point, Remove,
+from jobs import (Backup, Diff, DryRun, Gc, Listing, Machine, Point, Remove,
                   Restore, Show, Status, Verify, check_disks)
 from mounted import FRESH, Mount, usable
 from program import Failure, Program
@@ -293,13 +293,16 @@ class Walk:
         """More backups at once than there are processors."""
         for machine in self.machines:
             self.change(machine)
-        self.do([Backup(self, self.rng, False)
-                 for _ in range(self.rng.randrange(3, 7))])
+        jobs = [Backup(self, self.rng, False)
+                for _ in range(self.rng.randrange(3, 7))]
+        jobs += [Gc(self, self.rng, False)
+                 for _ in range(self.rng.randrange(3))]
+        self.do(jobs)
 
     def together(self):
         """Two or three of any kind at once."""
         kinds = [Backup, Backup, Verify, Restore, Diff, Listing, Status,
-                 DryRun, Show]
+                 DryRun, Show, Gc, Gc]
         jobs = [kind(self, self.rng, False)
                 for kind in self.rng.choices(kinds, k=2)]
         if self.rng.random() < 0.4 and len(self.points()) > 3:
@@ -317,6 +320,22 @@ class Walk:
 
     def job(self, kind):
         self.do([kind(self, self.rng)])
+
+    def collect(self):
+        """After a removal, so that there is something to free."""
+        if len(self.points()) > 3:
+            self.do([Remove(self, self.rng)])
+        self.do([Gc(self, self.rng)])
+        if self.rng.random() < 0.3:
+            self.everything()
+
+    def nothing_left(self):
+        """What is not reached is gone after two collections."""
+        for _ in range(2):
+            self.program.run("gc", "--patience", "1")
+        summary = self.program.run("gc", "--dry-run", "--json").summary()
+        if summary["chunks_removed"] or summary["maps_removed"]:
+            raise Failure(f"gc leaves {summary}")
 
     def read_some(self):
         points = [p for p in self.points() if p not in self.leaving]
@@ -511,6 +530,7 @@ class Walk:
         self.list_mount()
         if self.mount:
             self.mount.down()
+        self.nothing_left()
         self.everything()
 
     STEPS = (
@@ -518,6 +538,7 @@ class Walk:
         (9, "remove"), (3, Verify), (14, Restore), (9, Diff), (3, Show), (2, Status),
         (1, DryRun), (12, "read_mount"), (4, "list_mount"), (2, "remount"),
         (2, "kill_mount"), (1.5, "repair"),
+        (8, "collect"),
     )
 
     def run(self):
