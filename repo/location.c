@@ -6,6 +6,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "src/log.h"
 
@@ -118,4 +119,23 @@ int repo_location(const char *given, char **ret)
 	else if (!(text = strdup(given)))
 		r = fail(ENOMEM, "repository: %m");
 	return r < 0 || !text ? r : make_absolute(text, ret);
+}
+
+int repo_location_prepare(const char *given, const char *path)
+{
+	scoped(freep) char *above = strdup(path);
+
+	if (given || env("HIVEFS_REPO") || env("HIVEFS_REPO_FILE"))
+		return 0;
+	if (!above)
+		return fail(ENOMEM, "%s: %m", path);
+	for (char *slash = strchr(above + 1, '/'); slash;
+		slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		/* as the XDG base directory specification wants them */
+		if (mkdir(above, 0700) != 0 && errno != EEXIST)
+			return fail(errno, "%s: %m", above);
+		*slash = '/';
+	}
+	return 0;
 }

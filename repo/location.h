@@ -15,4 +15,10 @@
  */
 int must_check repo_location(const char *given, char **ret);
 
+/*
+ * The directories above PATH are made if GIVEN and the environment say nothing,
+ * so that it is the default: a new home has no ~/.local/share.
+ */
+int must_check repo_location_prepare(const char *given, const char *path);
+
 #endif

@@ -36,6 +36,8 @@ static int run(struct cli *c)
 			c->repo, c->operands[0]);
 	r = repo_location(named, &url);
 	if (r == 0)
+		r = repo_location_prepare(named, url);
+	if (r == 0)
 		r = repo_init(url, level, &uuid);
 	if (r < 0)
 		return r;
