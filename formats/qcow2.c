@@ -10,8 +10,6 @@
 #define PER_TABLE (CLUSTER / 8)       /* entries of an L1 or L2 table */
 #define PER_REFS (CLUSTER / 2)        /* counts of a refcount block */
 #define GUEST_MAX (UINT64_C(2) << 60) /* L1 table of at most 32 MiB */
-#define HEADER 112u
-#define COPIED (UINT64_C(1) << 63)
 
 /* Where things are, in clusters. */
 struct plan {
@@ -61,20 +59,33 @@ static int qcow2_layout(
 	return 0;
 }
 
+void qcow2_header(const struct qcow2_header *h, uint8_t b[QCOW2_HEADER])
+{
+	memset(b, 0, QCOW2_HEADER);
+	memcpy(b, "QFI\xfb", 4);
+	put_be32(b + 4, 3); /* version */
+	put_be32(b + 20, h->cluster_bits);
+	put_be64(b + 24, h->guest);          /* size */
+	put_be32(b + 36, (uint32_t)h->n_l1); /* l1_size */
+	put_be64(b + 40, h->l1);             /* l1_table_offset */
+	put_be64(b + 48, h->ref_table);      /* refcount_table_offset */
+	put_be32(b + 56, (uint32_t)h->ref_table_clusters);
+	put_be32(b + 96, 4);             /* refcount_order */
+	put_be32(b + 100, QCOW2_HEADER); /* header_length */
+}
+
 static void header(
 	const struct slice *s, const struct layout *l, const struct plan *p)
 {
-	uint8_t b[HEADER] = "QFI\xfb";
+	const struct qcow2_header h = { .cluster_bits = CLUSTER_BITS,
+		.guest = l->guest,
+		.l1 = p->l1 * CLUSTER,
+		.n_l1 = p->n_l2,
+		.ref_table = p->ref_table * CLUSTER,
+		.ref_table_clusters = p->refs - p->ref_table };
+	uint8_t b[QCOW2_HEADER];
 
-	put_be32(b + 4, 3); /* version */
-	put_be32(b + 20, CLUSTER_BITS);
-	put_be64(b + 24, l->guest);               /* size */
-	put_be32(b + 36, (uint32_t)p->n_l2);      /* l1_size */
-	put_be64(b + 40, p->l1 * CLUSTER);        /* l1_table_offset */
-	put_be64(b + 48, p->ref_table * CLUSTER); /* and of refcounts */
-	put_be32(b + 56, (uint32_t)(p->refs - p->ref_table));
-	put_be32(b + 96, 4);       /* refcount_order */
-	put_be32(b + 100, HEADER); /* header_length */
+	qcow2_header(&h, b);
 	slice_put(s, 0, b, sizeof(b));
 }
 
@@ -137,7 +148,7 @@ static int l2_tables(
 			return r;
 		if (!data)
 			continue;
-		put_be64(b, (p->data + i) * CLUSTER | COPIED);
+		put_be64(b, (p->data + i) * CLUSTER | QCOW2_COPIED);
 		slice_put(s, off + 8 * i, b, sizeof(b));
 	}
 	return 0;
@@ -174,7 +185,7 @@ static int qcow2_metadata(const struct layout *l, const struct identity *id,
 	(void)id; /* it has no identifier */
 	header(&s, l, &p);
 	table(&s, p.ref_table, p.refs, p.n_refs, 0);
-	table(&s, p.l1, p.l2, p.n_l2, COPIED);
+	table(&s, p.l1, p.l2, p.n_l2, QCOW2_COPIED);
 	r = refcounts(&s, &p, &refs);
 	return r < 0 ? r : l2_tables(&s, &p, &l2);
 }

@@ -22,8 +22,10 @@
 #define METADATA_LEN MIB
 #define BAT_AT (3 * MIB)
 
-#define BLOCK (32 * MIB)
+#define FIXED_BLOCK (32 * MIB)
+#define DYNAMIC_BLOCK (8 * MIB)
 #define GUEST_MAX (UINT64_C(64) << 40)
+#define ZERO 2u
 #define FULLY_PRESENT 6u
 
 /* of the metadata region: its items begin behind its table */
@@ -50,35 +52,58 @@ static const guid physical_sector = { 0xc7, 0x48, 0xa3, 0xcd, 0x5d, 0x44, 0x71,
 static const guid page_83 = { 0xab, 0x12, 0xca, 0xbe, 0xe6, 0xb2, 0x23, 0x45,
 	0x93, 0xef, 0xc3, 0x09, 0xe0, 0x00, 0xc7, 0x46 };
 
-static uint64_t blocks(uint64_t guest)
+/* What a file is like, but for its identifiers and the places of blocks. */
+struct shape {
+	uint64_t guest;
+	uint32_t sector_size;
+	uint64_t block;
+	uint32_t flags; /* File Parameters */
+};
+
+static uint64_t blocks(const struct shape *h)
 {
-	return (guest + BLOCK - 1) / BLOCK;
+	return (h->guest + h->block - 1) / h->block;
 }
 
 /* Behind so many blocks there is an entry for a bitmap, which is not there. */
-static uint64_t chunk(uint32_t sector_size)
+static uint64_t chunk(const struct shape *h)
 {
-	return (UINT64_C(1) << 23) * sector_size / BLOCK;
+	return (UINT64_C(1) << 23) * h->sector_size / h->block;
 }
 
-static uint64_t entries(uint64_t n, uint32_t sector_size)
+static uint64_t entries(const struct shape *h)
 {
-	return n + (n - 1) / chunk(sector_size);
+	return blocks(h) + (blocks(h) - 1) / chunk(h);
+}
+
+static uint64_t prefix(const struct shape *h)
+{
+	return BAT_AT + round_up(8 * entries(h), MIB);
+}
+
+static bool can_hold(uint64_t guest, uint32_t sector_size)
+{
+	return guest > 0 && guest <= GUEST_MAX && guest % sector_size == 0;
+}
+
+static struct shape fixed(uint64_t guest, uint32_t sector_size)
+{
+	return (struct shape){ guest, sector_size, FIXED_BLOCK,
+		LEAVE_BLOCKS_ALLOCATED };
 }
 
 static int vhdx_layout(uint64_t guest, uint32_t sector_size, struct layout *ret)
 {
-	uint64_t n;
+	struct shape h = fixed(guest, sector_size);
 
-	if (guest == 0 || guest > GUEST_MAX || guest % sector_size)
+	if (!can_hold(guest, sector_size))
 		return -EFBIG;
-	n = blocks(guest);
 	*ret = (struct layout){ .guest = guest,
 		.sector_size = sector_size,
-		.prefix = BAT_AT + round_up(8 * entries(n, sector_size), MIB),
+		.prefix = prefix(&h),
 		.disk = guest,
 		/* readers want the last block whole */
-		.pad = n * BLOCK - guest };
+		.pad = blocks(&h) * h.block - guest };
 	return 0;
 }
 
@@ -121,13 +146,13 @@ static void put_region(
 
 /* Table I of two that are the same. */
 static void region_table(
-	const struct slice *s, const struct layout *l, unsigned i)
+	const struct slice *s, const struct shape *h, unsigned i)
 {
 	uint8_t b[16 + 2 * 32] = "regi";
 	uint32_t sum;
 
 	put_le32(b + 8, 2); /* EntryCount */
-	put_region(b + 16, bat_guid, BAT_AT, l->prefix - BAT_AT);
+	put_region(b + 16, bat_guid, BAT_AT, prefix(h) - BAT_AT);
 	put_region(b + 48, metadata_guid, METADATA_AT, METADATA_LEN);
 	sum = crc32c(0, b, sizeof(b));
 	put_le32(b + 4, crc32c_zeroes(sum, REGIONS_LEN - sizeof(b)));
@@ -142,8 +167,8 @@ struct item {
 
 #define ITEM_FIRST 16u /* as long as the longest: each has its own slot */
 
-static void metadata_region(const struct slice *s, const struct layout *l,
-	const struct identity *id)
+static void metadata_region(
+	const struct slice *s, const struct shape *h, const struct identity *id)
 {
 	struct uuid uuid = derive_uuid(id, "vhdx disk");
 	struct item items[] = {
@@ -156,12 +181,12 @@ static void metadata_region(const struct slice *s, const struct layout *l,
 	uint8_t table[32 + 32 * N_ELEMS(items)] = "metadata";
 	uint8_t values[16 * N_ELEMS(items)];
 
-	put_le32(items[0].value, (uint32_t)BLOCK);
-	put_le32(items[0].value + 4, LEAVE_BLOCKS_ALLOCATED);
-	put_le64(items[1].value, l->guest);
+	put_le32(items[0].value, (uint32_t)h->block);
+	put_le32(items[0].value + 4, h->flags);
+	put_le64(items[1].value, h->guest);
 	memcpy(items[2].value, uuid.b, sizeof(uuid.b));
-	put_le32(items[3].value, l->sector_size);
-	put_le32(items[4].value, l->guest % 4096 ? 512 : 4096);
+	put_le32(items[3].value, h->sector_size);
+	put_le32(items[4].value, h->guest % 4096 ? 512 : 4096);
 	put_le16(table + 10, N_ELEMS(items)); /* EntryCount */
 	for (size_t i = 0; i < N_ELEMS(items); i++) {
 		uint8_t *b = table + 32 + 32 * i;
@@ -176,47 +201,57 @@ static void metadata_region(const struct slice *s, const struct layout *l,
 	slice_put(s, METADATA_AT + ITEMS, values, sizeof(values));
 }
 
-/* Entry I: a block of the disk, or 0 for a bitmap. */
-static uint64_t bat_entry(const struct layout *l, uint64_t i)
+/* Of block I: where P has it, or where it would be anyway. */
+static uint64_t block_entry(
+	const struct shape *h, const struct packed *p, uint64_t i)
 {
-	uint64_t per = chunk(l->sector_size) + 1;
-
-	if (i % per == per - 1)
-		return 0;
-	return (l->prefix + (i - i / per) * BLOCK) | FULLY_PRESENT;
+	if (!p)
+		return (prefix(h) + i * h->block) | FULLY_PRESENT;
+	return present_has(p->present, i) ? packed_place(p, i) | FULLY_PRESENT
+					  : ZERO;
 }
 
-static void bat(const struct slice *s, const struct layout *l)
+static void bat(
+	const struct slice *s, const struct shape *h, const struct packed *p)
 {
-	uint64_t n = entries(blocks(l->guest), l->sector_size);
+	uint64_t n = entries(h), per = chunk(h) + 1;
 	uint64_t end = slice_end(s, BAT_AT, 8, n);
 
 	for (uint64_t i = slice_first(s, BAT_AT, 8, n); i < end; i++) {
 		uint8_t b[8];
 
-		put_le64(b, bat_entry(l, i));
+		if (i % per == per - 1)
+			continue; /* of a bitmap */
+		put_le64(b, block_entry(h, p, i - i / per));
 		slice_put(s, BAT_AT + 8 * i, b, sizeof(b));
 	}
+}
+
+static void make(const struct slice *s, const struct shape *h,
+	const struct identity *id, const struct packed *p)
+{
+	if (slice_has(s, 0, HEADER_AT))
+		file_identifier(s);
+	for (unsigned i = 0; i < 2; i++) {
+		if (slice_has(s, HEADER_AT * (i + 1), HEADER_LEN))
+			header(s, id, i);
+		if (slice_has(s, REGIONS_AT + i * REGIONS_LEN, REGIONS_LEN))
+			region_table(s, h, i);
+	}
+	if (slice_has(s, METADATA_AT, METADATA_LEN))
+		metadata_region(s, h, id);
+	if (slice_has(s, BAT_AT, prefix(h) - BAT_AT))
+		bat(s, h, p);
 }
 
 static int vhdx_metadata(const struct layout *l, const struct identity *id,
 	const struct format_disk *d, uint64_t off, size_t len, uint8_t *out)
 {
 	struct slice s = slice_init(off, len, out);
+	struct shape h = fixed(l->guest, l->sector_size);
 
 	(void)d;
-	if (slice_has(&s, 0, HEADER_AT))
-		file_identifier(&s);
-	for (unsigned i = 0; i < 2; i++) {
-		if (slice_has(&s, HEADER_AT * (i + 1), HEADER_LEN))
-			header(&s, id, i);
-		if (slice_has(&s, REGIONS_AT + i * REGIONS_LEN, REGIONS_LEN))
-			region_table(&s, l, i);
-	}
-	if (slice_has(&s, METADATA_AT, METADATA_LEN))
-		metadata_region(&s, l, id);
-	if (slice_has(&s, BAT_AT, l->prefix - BAT_AT))
-		bat(&s, l);
+	make(&s, &h, id, NULL);
 	return 0;
 }
 
@@ -227,6 +262,7 @@ static int vhdx_metadata(const struct layout *l, const struct identity *id,
 static int vhdx_check_write(
 	const struct layout *l, uint64_t off, size_t len, const uint8_t *bytes)
 {
+	struct shape h = fixed(l->guest, l->sector_size);
 	uint64_t items = METADATA_AT + ITEMS;
 	const struct guarded ranges[] = {
 		{ REGIONS_AT, 2 * REGIONS_LEN },
@@ -234,7 +270,7 @@ static int vhdx_check_write(
 		{ items, 2 * 16 },            /* and of the disk */
 		{ METADATA_AT + 32 + 3 * 32, 32 }, /* and of logical sectors */
 		{ items + 3 * 16, 16 },
-		{ BAT_AT, 8 * entries(blocks(l->guest), l->sector_size) },
+		{ BAT_AT, 8 * entries(&h) },
 	};
 
 	return guard(&format_vhdx, l, ranges, N_ELEMS(ranges), off, len, bytes);
@@ -247,4 +283,41 @@ const struct format format_vhdx = {
 	.layout = vhdx_layout,
 	.metadata = vhdx_metadata,
 	.check_write = vhdx_check_write,
+};
+
+static struct shape dynamic(uint64_t guest, uint32_t sector_size)
+{
+	return (struct shape){ guest, sector_size, DYNAMIC_BLOCK, 0 };
+}
+
+static int packed_layout(uint64_t guest, uint32_t sector_size,
+	const struct present *present, struct packed *ret)
+{
+	struct shape h = dynamic(guest, sector_size);
+
+	if (!can_hold(guest, sector_size))
+		return -EFBIG;
+	*ret = (struct packed){ .guest = guest,
+		.sector_size = sector_size,
+		.block = DYNAMIC_BLOCK,
+		.prefix = prefix(&h),
+		.present = present };
+	return 0;
+}
+
+static void packed_metadata(const struct packed *p, const struct identity *id,
+	uint64_t off, size_t len, uint8_t *out)
+{
+	struct slice s = slice_init(off, len, out);
+	struct shape h = dynamic(p->guest, p->sector_size);
+
+	make(&s, &h, id, p);
+}
+
+const struct packed_format packed_vhdx = {
+	.format = &format_vhdx,
+	.name = "dynamic",
+	.block = DYNAMIC_BLOCK,
+	.layout = packed_layout,
+	.metadata = packed_metadata,
 };

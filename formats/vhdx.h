@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vhdx - fixed VHDX (MS-VHDX): headers, an empty log, a metadata region, a
- * table that says of every block of 32 MiB that it is where it would be
- * anyway, and the disk. For sectors of 512 and of 4096 bytes, and at most
- * 64 TiB.
+ * vhdx - VHDX (MS-VHDX): headers, an empty log, a metadata region, a table that
+ * says where every block is, and the disk. In a fixed one each is where it
+ * would be anyway; a dynamic one has only those that are not all zeroes. For
+ * sectors of 512 and of 4096 bytes, and at most 64 TiB.
  */
 #ifndef HIVEFS_VHDX_H
 #define HIVEFS_VHDX_H
 
-#include "formats/format.h"
+#include "formats/packed.h"
 
 extern const struct format format_vhdx;
+extern const struct packed_format packed_vhdx;
 
 #endif

@@ -54,19 +54,29 @@ static struct geometry geometry(uint64_t sectors)
 	return g;
 }
 
+static const struct {
+	const char *create_type, *extent, *ending, *tail;
+} kinds[] = {
+	[VMDK_FLAT] = { "monolithicFlat", "FLAT", "-flat", " 0" },
+	[VMDK_VMFS] = { "vmfs", "VMFS", "-flat", "" },
+	[VMDK_SPARSE] = { "monolithicSparse", "SPARSE", "", "" },
+	[VMDK_STREAM] = { "streamOptimized", "SPARSE", "", "" },
+};
+
 /*
  * "# The Disk Data Base" must be there to the letter for libvmdk, and without
  * the uuids VirtualBox writes the text anew when it opens it.
  */
-static void describe(const struct layout *l, const struct identity *id,
-	char text[DESCRIPTOR + 1])
+void vmdk_describe(uint64_t guest, const struct identity *id,
+	enum vmdk_kind kind, char *text, size_t len)
 {
 	struct uuid image = derive_uuid(id, "vmdk");
 	struct uuid modified = derive_uuid(id, "vmdk modification");
 	char image_text[UUID_TEXT], modified_text[UUID_TEXT];
-	uint64_t sectors = l->guest / SECTOR;
+	bool apart = kind == VMDK_FLAT || kind == VMDK_VMFS;
+	uint64_t sectors = guest / SECTOR;
 	struct geometry g = geometry(sectors);
-	int len = snprintf(text, DESCRIPTOR + 1,
+	int n = snprintf(text, len,
 		"# Disk DescriptorFile\n"
 		"version=1\n"
 		"encoding=\"UTF-8\"\n"
@@ -75,7 +85,7 @@ static void describe(const struct layout *l, const struct identity *id,
 		"createType=\"%s\"\n"
 		"\n"
 		"# Extent description\n"
-		"RW %" PRIu64 " %s \"%s-flat.vmdk\"%s\n"
+		"RW %" PRIu64 " %s \"%s%s.vmdk\"%s\n"
 		"\n"
 		"# The Disk Data Base\n"
 		"#DDB\n"
@@ -92,24 +102,25 @@ static void describe(const struct layout *l, const struct identity *id,
 		"\"00000000-0000-0000-0000-000000000000\"\n",
 		/* neither "no parent" nor "never written" */
 		get_be32(image.b) & UINT32_C(0x7fffffff),
-		id->vmfs ? "vmfs" : "monolithicFlat", sectors,
-		id->vmfs ? "VMFS" : "FLAT", id->name, id->vmfs ? "" : " 0",
-		g.cylinders, g.heads, g.sectors, uuid_text(&image, image_text),
+		kinds[kind].create_type, sectors, kinds[kind].extent, id->name,
+		kinds[kind].ending, kinds[kind].tail, g.cylinders, g.heads,
+		g.sectors, uuid_text(&image, image_text),
 		uuid_text(&modified, modified_text));
 
-	assert(len > 0 && (unsigned)len <= DESCRIPTOR);
-	memset(text + len, '\n', DESCRIPTOR - (unsigned)len);
+	assert(n > 0 && (size_t)n < len);
+	memset(text + n, apart ? '\n' : 0, len - (size_t)n);
 }
 
 static int vmdk_metadata(const struct layout *l, const struct identity *id,
 	const struct format_disk *d, uint64_t off, size_t len, uint8_t *out)
 {
 	struct slice s = slice_init(off, len, out);
-	char text[DESCRIPTOR + 1];
+	char text[DESCRIPTOR];
 
 	(void)d;
-	describe(l, id, text);
-	slice_put(&s, 0, text, DESCRIPTOR);
+	vmdk_describe(l->guest, id, id->vmfs ? VMDK_VMFS : VMDK_FLAT, text,
+		sizeof(text));
+	slice_put(&s, 0, text, sizeof(text));
 	return 0;
 }
 

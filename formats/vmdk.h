@@ -11,4 +11,16 @@
 
 extern const struct format format_vmdk, format_vmdk_flat;
 
+enum vmdk_kind {
+	VMDK_FLAT,
+	VMDK_VMFS,
+	VMDK_SPARSE,
+	VMDK_STREAM,
+};
+
+/* The descriptor: LEN bytes of text, filled up with newlines in flat kinds and
+ * with zeroes in others, which hold it themselves. */
+void vmdk_describe(uint64_t guest, const struct identity *id,
+	enum vmdk_kind kind, char *text, size_t len);
+
 #endif

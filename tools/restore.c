@@ -28,12 +28,12 @@ struct segment {
 	enum blk_kind kind;
 };
 
-static uint64_t size_of(const struct restore *job)
+uint64_t restore_size(const struct restore *job)
 {
 	return job->disk ? job->disk->size : live_size(job->live);
 }
 
-static int extent_at(const struct restore *job, uint64_t off, uint64_t end,
+int restore_extent(const struct restore *job, uint64_t off, uint64_t end,
 	struct blk_extent *ret)
 {
 	struct run run;
@@ -47,7 +47,7 @@ static int extent_at(const struct restore *job, uint64_t off, uint64_t end,
 	return r;
 }
 
-static int read_at(const struct restore *job, uint64_t off, uint64_t len,
+int restore_read(const struct restore *job, uint64_t off, uint64_t len,
 	struct pieces *ret)
 {
 	return job->disk ? disk_read(job->disk, off, (uint32_t)len, ret)
@@ -61,7 +61,7 @@ static int segment_at(const struct restore *job, uint64_t off, uint64_t end,
 	uint64_t window_end =
 		MIN_OF(end, round_down(off, WINDOW_LEN) + WINDOW_LEN);
 	struct blk_extent e;
-	int r = extent_at(job, off, end, &e);
+	int r = restore_extent(job, off, end, &e);
 
 	if (r < 0)
 		return r;
@@ -71,7 +71,7 @@ static int segment_at(const struct restore *job, uint64_t off, uint64_t end,
 	/* of what was written to a clone more may follow than a window */
 	ret->len = MIN_OF(ret->len, window_end - off);
 	while (off + ret->len < window_end) {
-		r = extent_at(job, off + ret->len, window_end, &e);
+		r = restore_extent(job, off + ret->len, window_end, &e);
 		if (r < 0)
 			return r;
 		if (e.kind != BLK_DATA)
@@ -110,7 +110,7 @@ static int write_data(
 	struct writing *w, uint64_t off, uint64_t len, unsigned thread)
 {
 	struct pieces pieces = { 0 };
-	int r = read_at(w->job, off, len, &pieces);
+	int r = restore_read(w->job, off, len, &pieces);
 
 	if (r < 0)
 		return r;
@@ -164,7 +164,7 @@ static int write_unit(void *arg, uint64_t i, unsigned thread)
 {
 	struct writing *w = arg;
 	uint64_t off = i * w->unit;
-	uint64_t end = MIN_OF(size_of(w->job), off + w->unit);
+	uint64_t end = MIN_OF(restore_size(w->job), off + w->unit);
 	struct segment s;
 
 	for (; off < end; off += s.len) {
@@ -208,7 +208,7 @@ static int make_buffers(struct writing *w)
 int restore_to_blk(
 	const struct restore *job, struct blk *to, bool fresh, bool compare)
 {
-	uint64_t size = size_of(job);
+	uint64_t size = restore_size(job);
 	struct writing w = {
 		.job = job,
 		.to = to,
@@ -316,7 +316,7 @@ static int stream_data(struct stream *s, uint64_t off, uint64_t len)
 	int r;
 
 	fetch_ahead(s, off);
-	r = read_at(s->job, off, len, &pieces);
+	r = restore_read(s->job, off, len, &pieces);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < pieces.n && r == 0; i++)
@@ -328,7 +328,7 @@ static int stream_data(struct stream *s, uint64_t off, uint64_t len)
 static int stream(struct stream *s)
 {
 	const struct restore *job = s->job;
-	uint64_t size = size_of(job);
+	uint64_t size = restore_size(job);
 	struct segment seg;
 
 	for (uint64_t off = 0; off < size; off += seg.len) {

@@ -37,6 +37,13 @@ struct restore {
 int must_check restore_to_blk(
 	const struct restore *job, struct blk *to, bool fresh, bool compare);
 
+/* What it reads: its length, what begins at OFF within END, and bytes. */
+uint64_t restore_size(const struct restore *job);
+int must_check restore_extent(const struct restore *job, uint64_t off,
+	uint64_t end, struct blk_extent *ret);
+int must_check restore_read(const struct restore *job, uint64_t off,
+	uint64_t len, struct pieces *ret);
+
 /* From the first byte to the last; zeroes are written too. */
 int must_check restore_to_fd(
 	const struct restore *job, int fd, const char *name);

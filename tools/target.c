@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "src/blk_file.h"
 #include "src/log.h"
@@ -179,9 +180,9 @@ static int check_file(struct target *t, const struct stat *there,
 	if (lstat(t->partial, &st) == 0) {
 		if (!o->resume)
 			return fail(EEXIST,
-				"%s: left by an interrupted restore; --resume "
-				"continues it, or remove it",
-				t->partial);
+				"%s: left by an interrupted %s; %s, or remove "
+				"it",
+				t->partial, o->work, o->remedy);
 		return open_locked(t->partial, 0, &t->fd);
 	}
 	if (errno != ENOENT)
@@ -217,23 +218,56 @@ int target_check(const char *name, uint64_t size,
 	return check_file(ret, there ? &st : NULL, options);
 }
 
-int target_prepare(struct target *t, uint64_t size)
+static int open_partial(struct target *t)
 {
-	int r = 0;
-
-	if (t->blk)
-		return 0;
 	if (t->rename_first && rename(t->name, t->partial) != 0)
 		return fail(errno == EPERM ? EACCES : errno, "%s: rename: %m",
 			t->name);
-	if (t->fd < 0)
-		r = open_locked(t->partial, O_CREAT | O_EXCL, &t->fd);
-	if (r < 0)
-		return r;
-	if (ftruncate(t->fd, (off_t)size) != 0)
-		return fail(
-			errno, "%s: length %" PRIu64 ": %m", t->partial, size);
-	return blk_file_new(take_fd(t->fd), t->partial, true, &t->blk);
+	return t->fd < 0 ? open_locked(t->partial, O_CREAT | O_EXCL, &t->fd)
+			 : 0;
+}
+
+static int set_size(struct target *t, uint64_t size)
+{
+	return ftruncate(t->fd, (off_t)size) == 0
+		       ? 0
+		       : fail(errno, "%s: length %" PRIu64 ": %m", t->partial,
+				 size);
+}
+
+int target_prepare(struct target *t, uint64_t size)
+{
+	int r;
+
+	if (t->blk)
+		return 0;
+	r = open_partial(t);
+	if (r == 0)
+		r = set_size(t, size);
+	return r < 0 ? r
+		     : blk_file_new(take_fd(t->fd), t->partial, true, &t->blk);
+}
+
+int target_prepare_empty(struct target *t, uint64_t size)
+{
+	int r = open_partial(t);
+
+	if (r == 0)
+		r = set_size(t, 0);
+	if (r == 0)
+		r = set_size(t, size);
+	t->rename_first = false;
+	t->fresh = true;
+	return r < 0 ? r
+		     : blk_file_new(take_fd(t->fd), t->partial, true, &t->blk);
+}
+
+int target_cut(struct target *t, uint64_t size)
+{
+	return truncate(t->partial, (off_t)size) == 0
+		       ? 0
+		       : fail(errno, "%s: length %" PRIu64 ": %m", t->partial,
+				 size);
 }
 
 int target_sync_entry(const char *path)
@@ -266,6 +300,13 @@ void target_fini(struct target *t)
 		close(t->fd);
 	free(t->name);
 	free(t->partial);
+}
+
+const char *target_repository(const char *url)
+{
+	if (strncmp(url, "file://", 7) == 0)
+		return url + 7;
+	return strstr(url, "://") ? NULL : url;
 }
 
 int target_directory(const char *name, const char *repository)

@@ -21,9 +21,11 @@
 #include "src/blk.h"
 
 struct target_options {
-	bool overwrite; /* what holds data may be lost */
-	bool resume;    /* NAME.partial may be continued */
-	uint64_t data;  /* bytes that a new file will take */
+	bool overwrite;     /* what holds data may be lost */
+	bool resume;        /* NAME.partial may be continued */
+	const char *work;   /* "restore", …: what leaves a NAME.partial */
+	const char *remedy; /* "--resume continues it", … */
+	uint64_t data;      /* bytes that a new file will take */
 	/* of the repository, which must not be written into; NULL: not a path
 	 */
 	const char *repository;
@@ -49,10 +51,19 @@ int must_check target_check(const char *name, uint64_t size,
 /* Makes it SIZE long and opens it for writing: t->blk. */
 int must_check target_prepare(struct target *t, uint64_t size);
 
+/* The same of a file whose bytes are dropped first: it is fresh then. */
+int must_check target_prepare_empty(struct target *t, uint64_t size);
+
+/* A file turns out to be only SIZE long; nothing is written behind that. */
+int must_check target_cut(struct target *t, uint64_t size);
+
 /* Flushes, and gives the file its name: whole and safe when it returns 0. */
 int must_check target_finish(struct target *t);
 
 void target_fini(struct target *t);
+
+/* The path of an embedded repository, from its URL, or NULL; borrowed. */
+const char *target_repository(const char *url);
 
 /* A new directory NAME to restore to; -EINVAL, logged, in the repository. */
 int must_check target_directory(const char *name, const char *repository);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "repo/address.h"
 #include "repo/chunk.h"
 #include "src/bytes.h"
 #include "src/exit.h"
@@ -15,7 +14,7 @@
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
-#include "tools/clone_arg.h"
+#include "tools/disk_arg.h"
 #include "tools/json.h"
 #include "tools/lost.h"
 #include "tools/progress.h"
@@ -55,11 +54,8 @@ struct one {
 
 struct job {
 	struct cli *cli;
-	struct repo *repo;
 	const struct options *options;
-	struct address address;
-	struct clone clone; /* if it has a name, what is restored; its disks
-			     * are those of address.point */
+	struct disk_arg what;
 	struct one *v;
 	size_t n;
 	const char *new_directory; /* to be made, or NULL */
@@ -72,84 +68,6 @@ struct job {
 	double seconds;
 };
 
-/* The disks of a clone, for all that wants to know how many and how large. */
-static int take_disks(struct job *j)
-{
-	struct point *p = &j->address.point;
-
-	p->machine = strdup(j->clone.machine);
-	if (!p->machine)
-		return fail(ENOMEM, "%s: %m", j->clone.name);
-	for (size_t i = 0; i < j->clone.disks.n; i++) {
-		const struct clone_disk *from = &j->clone.disks.v[i];
-		struct point_disk d = { .name = strdup(from->name),
-			.size = from->size,
-			.sector_size = from->sector_size,
-			.root = from->root,
-			.stats.data = from->data };
-
-		if (!d.name || vec_add(&p->disks, d) < 0) {
-			free(d.name);
-			return fail(ENOMEM, "%s: %m", j->clone.name);
-		}
-	}
-	return 0;
-}
-
-/* CLONE or CLONE/DISK; -ENOENT, quietly, if it is no clone. */
-static int resolve_clone(struct job *j, const char *text)
-{
-	scoped(freep) char *name = strndup(text, strcspn(text, "/"));
-	const char *slash = strchr(text, '/');
-	struct stream_owner owner;
-	struct uuid id;
-	int r;
-
-	if (!name)
-		return fail(ENOMEM, "%s: %m", text);
-	if (!name_ok(name))
-		return -ENOENT;
-	id = clone_named_id(name);
-	r = clone_get(j->repo, &id, &j->clone);
-	if (r < 0)
-		return r;
-	r = clone_arg_wait(j->repo, &j->clone, &owner);
-	if (r == 0)
-		return clone_arg_busy(name, &owner);
-	/* it may have been folded meanwhile */
-	clone_fini(&j->clone);
-	if (r == -ENOENT)
-		r = clone_get(j->repo, &id, &j->clone);
-	if (r == 0)
-		r = take_disks(j);
-	if (r == 0 && slash) {
-		j->address.disk = point_disk(&j->address.point, slash + 1);
-		if (!j->address.disk)
-			r = fail(
-				EINVAL, "%s: the clone has no such disk", text);
-	}
-	return r;
-}
-
-static int resolve(struct job *j)
-{
-	const char *text = j->cli->operands[0];
-	int r = resolve_clone(j, text);
-
-	return r == -ENOENT ? address_resolve(j->repo, text, &j->address) : r;
-}
-
-/* What is restored; owned. */
-static char *text_of(const struct job *j)
-{
-	char *text = j->clone.name ? strdup(j->clone.name)
-				   : cli_address(j->repo, &j->address.point);
-
-	if (!text)
-		cli_no_memory();
-	return text;
-}
-
 static bool to_stdout(const struct job *j)
 {
 	return strcmp(j->cli->operands[1], "-") == 0;
@@ -158,15 +76,15 @@ static bool to_stdout(const struct job *j)
 /* Which disks: the one that was named, or all of the point's. */
 static int choose_disks(struct job *j)
 {
-	struct point *p = &j->address.point;
+	struct point *p = &j->what.address.point;
 
-	j->n = j->address.disk ? 1 : p->disks.n;
+	j->n = j->what.address.disk ? 1 : p->disks.n;
 	j->v = calloc(j->n + 1, sizeof(*j->v));
 	if (!j->v)
 		return fail(ENOMEM, "%s: %m", p->machine);
 	for (size_t i = 0; i < j->n; i++) {
-		j->v[i].disk =
-			j->address.disk ? j->address.disk : &p->disks.v[i];
+		j->v[i].disk = j->what.address.disk ? j->what.address.disk
+						    : &p->disks.v[i];
 		j->size += j->v[i].disk->size;
 	}
 	atomic_store(&j->total, j->size);
@@ -215,6 +133,8 @@ static int check_all(struct job *j)
 	struct target_options o = {
 		.overwrite = j->options->overwrite,
 		.resume = j->options->resume,
+		.work = "restore",
+		.remedy = "--resume continues it",
 		.repository = j->repository,
 	};
 	int r = 0;
@@ -234,21 +154,8 @@ static int check_all(struct job *j)
 	return r;
 }
 
-/* TEXT with the disk in it, as errors name it: web/disk0@TIME; owned. */
-static char *disk_text(const char *text, const struct point_disk *d)
+static int restore_disk(struct job *j, struct one *one)
 {
-	size_t machine = strcspn(text, "@");
-	char *ret;
-
-	if (asprintf(&ret, "%.*s/%s%s", (int)machine, text, d->name,
-		    text + machine) < 0)
-		cli_no_memory();
-	return ret;
-}
-
-static int restore_disk(struct job *j, struct one *one, const char *text)
-{
-	scoped(freep) char *name = disk_text(text, one->disk);
 	scoped(disk_closep) struct disk *disk = NULL;
 	scoped(live_closep) struct live *live = NULL;
 	const struct point_disk *d = one->disk;
@@ -262,13 +169,7 @@ static int restore_disk(struct job *j, struct one *one, const char *text)
 	};
 	int r;
 
-	if (j->clone.name)
-		r = live_open(j->cache, name,
-			&j->clone.disks.v[d - j->address.point.disks.v], NULL,
-			&live);
-	else
-		r = disk_open(j->cache, name, &d->root, d->size, d->sector_size,
-			&disk);
+	r = disk_arg_open(&j->what, j->cache, d, &disk, &live);
 	if (r < 0)
 		return r;
 	restore.disk = disk;
@@ -299,13 +200,13 @@ static int finish_stdout(void)
 
 static int restore_all(struct job *j)
 {
-	scoped(freep) char *text = text_of(j);
+	scoped(freep) char *text = disk_arg_text(&j->what);
 	double begun = clock_seconds();
 	int r = 0;
 
 	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
 	for (size_t i = 0; i < j->n && r == 0; i++)
-		r = restore_disk(j, &j->v[i], text);
+		r = restore_disk(j, &j->v[i]);
 	if (r == -ESTALE)
 		r = fail(
 			EBUSY, "%s: was written to and folded meanwhile", text);
@@ -359,7 +260,7 @@ static void print_text(const struct job *j, const char *address)
 /* Everything is where it belongs: say so, and what could not be given. */
 static int report(const struct job *j)
 {
-	scoped(freep) char *address = text_of(j);
+	scoped(freep) char *address = disk_arg_text(&j->what);
 
 	lost_print(&j->lost, j->cli->json && !to_stdout(j) ? stdout : stderr,
 		j->cli->json);
@@ -384,7 +285,8 @@ static int restore(struct job *j)
 	if (r == 0)
 		r = check_all(j);
 	if (r == 0)
-		r = cache_new(j->repo, MAX_OF(CACHE_LEN, least), &j->cache);
+		r = cache_new(
+			j->what.repo, MAX_OF(CACHE_LEN, least), &j->cache);
 	if (r != 0)
 		return r;
 	if (!j->options->dry_run) {
@@ -405,16 +307,7 @@ static void job_fini(struct job *j)
 	vec_fini(&j->lost);
 	if (j->cache)
 		cache_free(j->cache);
-	clone_fini(&j->clone);
-	address_fini(&j->address);
-}
-
-/* The path of an embedded repository, from its URL; borrowed. */
-static const char *path_of(const char *url)
-{
-	if (strncmp(url, "file://", 7) == 0)
-		return url + 7;
-	return strstr(url, "://") ? NULL : url;
+	disk_arg_fini(&j->what);
 }
 
 static int run(struct cli *c)
@@ -425,10 +318,9 @@ static int run(struct cli *c)
 
 	if (r < 0)
 		return r;
-	j.repo = repo;
-	j.repository = path_of(repo->url);
+	j.repository = target_repository(repo->url);
 	j.n_threads = j.options->threads ? j.options->threads : cpu_count();
-	r = resolve(&j);
+	r = disk_arg_resolve(repo, c->operands[0], &j.what);
 	if (r == 0)
 		r = restore(&j);
 	job_fini(&j);

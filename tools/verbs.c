@@ -25,6 +25,7 @@ const struct verb *const verbs[] = {
 	&verb_commit,
 	&verb_discard,
 	&verb_restore,
+	&verb_export,
 	&verb_rm,
 	&verb_gc,
 	&verb_status,
