@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/qcow2.h"
 #include "formats/raw.h"
@@ -256,10 +257,15 @@ static int check_files(struct job *j)
 {
 	scoped(freep) char *flat = NULL;
 	int len = (int)strlen(j->file) - (int)strlen(".vmdk");
+	struct stat st;
 	int r = check_file(j, j->file, &j->target, &j->checked);
 
 	if (r < 0 || !is_flat(j->kind))
 		return r;
+	if (lstat(j->file, &st) == 0 && S_ISLNK(st.st_mode))
+		return fail(EINVAL,
+			"%s: is a link, and would name a file beside it",
+			j->file);
 	if (asprintf(&flat, "%.*s%s", len, j->file, format_vmdk_flat.ending) <
 		0) {
 		flat = NULL;
