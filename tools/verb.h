@@ -10,6 +10,7 @@
 
 extern const struct verb verb_init;
 extern const struct verb verb_backup;
+extern const struct verb verb_boot;
 extern const struct verb verb_points;
 extern const struct verb verb_show;
 extern const struct verb verb_diff;

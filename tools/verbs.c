@@ -20,6 +20,7 @@ const struct verb *const verbs[] = {
 	&verb_show,
 	&verb_diff,
 	&verb_mount,
+	&verb_boot,
 	&verb_clone,
 	&verb_clones,
 	&verb_commit,

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# hivefs boot: a guest comes up, also where the repository is not mounted; one that does not come up is told by the exit code;
+# and of a boot test nothing is left, whoever is killed in the middle of it.
+
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+# shellcheck source=tests/fs/common.sh
+. "$(dirname "$0")/common.sh"
+requires qemu-system-x86_64 grub-mkimage mke2fs debugfs sfdisk jq
+requires_that test -w /dev/fuse
+
+disk=$scratch/disk.img
+"$top/tools/demo-disk.sh" "$disk"
+back_up "$disk"
+export TMPDIR=$scratch XDG_RUNTIME_DIR=$scratch/run
+mkdir "$XDG_RUNTIME_DIR"
+
+nothing_left() {
+	local n
+	for ((n = 0; n < 300; n++)); do
+		[ -n "$("$HIVEFS" clones --json | grep '"type":"clone"')" ] ||
+			[ -n "$(ls "$XDG_RUNTIME_DIR")" ] ||
+			grep -q -F "$scratch" /proc/self/mounts || return 0
+		sleep 0.1
+	done
+	"$HIVEFS" clones >&2
+	fail "something is left: $(ls "$XDG_RUNTIME_DIR")"
+}
+test_boot() {
+	"$HIVEFS" boot web@latest --headless --memory 256 --accel tcg "$@"
+}
+
+# none is mounted: one is, for the time
+expect_exit 0 test_boot --until "hivefs demo: booted" --timeout 200 --json
+jq -e '.type == "summary" and .up and .seconds > 0 and
+	(.line | startswith("hivefs demo: booted, /etc/generation says 1"))' \
+	"$scratch/stdout" >/dev/null || fail "$(cat "$scratch/stdout")"
+nothing_left
+
+expect_exit 1 test_boot --until "no guest says this" --timeout 200
+expect_said "ended before it was up.*Power down"
+expect_exit 1 test_boot --until "hivefs demo" --timeout 1
+expect_said "not up in time"
+expect_exit 1 test_boot --until "hivefs demo" -- -no-such-option
+expect_exit 2 test_boot
+expect_exit 2 "$HIVEFS" boot web/disk0@latest
+expect_exit 1 "$HIVEFS" boot web@latest~7
+expect_exit 1 "$HIVEFS" boot web@latest --print
+expect_said "is not mounted here"
+nothing_left
+
+# killed in the middle: hivefs itself, with and without a mount of its own
+for signal in INT TERM KILL; do
+	"$HIVEFS" boot web@latest --headless --memory 256 --accel tcg \
+		--until never --timeout 100 2>"$scratch/said" &
+	pid=$!
+	until "$HIVEFS" clones 2>/dev/null | grep -q '^boot-'; do
+		kill -0 $pid || fail "$(cat "$scratch/said")"
+		sleep 0.05
+	done
+	until pgrep -f "qemu-system.*$XDG_RUNTIME_DIR" >/dev/null; do
+		kill -0 $pid || fail "$(cat "$scratch/said")"
+		sleep 0.05
+	done
+	kill -$signal $pid
+	status=0
+	wait $pid 2>/dev/null || status=$?
+	[ $status = $((128 + $(kill -l $signal))) ] || fail "$signal: $status"
+	nothing_left
+	! pgrep -f "qemu-system.*$XDG_RUNTIME_DIR" || fail "QEMU is left"
+done
+
+mount_clone
+expect_exit 0 test_boot --format vhdx --timeout 200 --until "demo: booted"
+[ ! -e "$point/clone.json" ] || fail "a boot test has forked the point"
+[ -z "$(ls "$mnt/clones")" ] || fail "a clone is left: $(ls "$mnt/clones")"
+
+"$HIVEFS" boot web@latest --print --format vhd -- -display none >"$scratch/line"
+grep -q "file=$point/disk0.vhd,format=vpc,force_size_calc=current_size" \
+	"$scratch/line" || fail "$(cat "$scratch/line")"
+grep -q -- "-nic none" "$scratch/line" || fail "it has a network"
+grep -q -- "-display none\$" "$scratch/line" || fail "without my options"
+"$HIVEFS" boot web@latest --libvirt --network --memory 512 >"$scratch/xml"
+python3 - "$scratch/xml" "$point/disk0.img" <<'END'
+import sys
+from xml.etree import ElementTree
+domain = ElementTree.parse(sys.argv[1]).getroot()
+assert domain.find('memory').text == '512'
+disk, = domain.findall('devices/disk')
+assert disk.find('source').get('file') == sys.argv[2]
+assert disk.find('driver').get('type') == 'raw'
+assert domain.find('devices/interface').get('type') == 'user'
+END
+unmount_repo

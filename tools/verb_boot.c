@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "formats/format.h"
+#include "repo/address.h"
+#include "repo/clone.h"
+#include "repo/location.h"
+#include "src/exit.h"
+#include "src/log.h"
+#include "src/text.h"
+#include "src/uuid.h"
+#include "tools/aftercare.h"
+#include "tools/cancel.h"
+#include "tools/clock.h"
+#include "tools/guest.h"
+#include "tools/json.h"
+#include "tools/mounted.h"
+#include "tools/verb.h"
+#include "tools/vm.h"
+
+#define MEMORY_DEFAULT 2048
+#define CPUS_DEFAULT 2
+#define TIMEOUT_DEFAULT 300
+#define HEAD_LEN 1024
+#define NAME_LEN 128 /* of a clone */
+
+struct options {
+	const char *format, *bus, *firmware, *accel, *until;
+	unsigned memory, cpus, timeout;
+	bool network, temporary, headless, print, libvirt;
+};
+
+static const struct cli_option options[] = {
+	{ "format", 0, CLI_TEXT, offsetof(struct options, format), .arg = "F",
+		.words = "img vmdk vhd vhdx vdi qcow2",
+		.help = "the files to start from: img, vmdk, vhd, vhdx, vdi or "
+			"qcow2 (img)" },
+	{ "memory", 0, CLI_NUMBER, offsetof(struct options, memory),
+		.arg = "MIB", .min = 16, .max = 16u << 20,
+		.help = "memory of the machine in MiB (2048)" },
+	{ "cpus", 0, CLI_NUMBER, offsetof(struct options, cpus), .arg = "N",
+		.min = 1, .max = 255, .help = "processors (2)" },
+	{ "bus", 0, CLI_TEXT, offsetof(struct options, bus), .arg = "BUS",
+		.words = "virtio sata ide scsi",
+		.help = "how its disks are attached: virtio, sata, ide or scsi "
+			"(virtio)" },
+	{ "firmware", 0, CLI_TEXT, offsetof(struct options, firmware),
+		.arg = "WHICH", .words = "auto bios uefi",
+		.help = "auto, bios or uefi (auto: as its first disk is "
+			"made)" },
+	{ "accel", 0, CLI_TEXT, offsetof(struct options, accel), .arg = "WHICH",
+		.words = "auto kvm tcg",
+		.help = "auto, kvm or tcg, which is emulation (auto: kvm where "
+			"there is a /dev/kvm)" },
+	{ "network", 0, CLI_FLAG, offsetof(struct options, network),
+		.help = "give it a network, behind QEMU's address translation; "
+			"by default it has none" },
+	{ "temporary", 0, CLI_FLAG, offsetof(struct options, temporary),
+		.help = "drop all that it writes when it ends" },
+	{ "headless", 0, CLI_FLAG, offsetof(struct options, headless),
+		.help = "without a screen, for a boot test; implies "
+			"--temporary" },
+	{ "until", 0, CLI_TEXT, offsetof(struct options, until), .arg = "TEXT",
+		.help = "with --headless: it is up when a line of its serial "
+			"console contains TEXT" },
+	{ "timeout", 0, CLI_NUMBER, offsetof(struct options, timeout),
+		.arg = "SECONDS", .min = 1, .max = 86400,
+		.help = "with --headless: it must be up by then (300)" },
+	{ "print", 0, CLI_FLAG, offsetof(struct options, print),
+		.help = "show QEMU's command line, start nothing" },
+	{ "libvirt", 0, CLI_FLAG, offsetof(struct options, libvirt),
+		.help = "show a domain for libvirt, start nothing" },
+	{ 0 },
+};
+
+struct job {
+	struct cli *cli;
+	const struct options *options;
+	char *url;
+	char *mount; /* where it is mounted */
+	char *text;  /* what is started, for people */
+	/* of a point; else it is a clone that has the name below */
+	bool is_point;
+	struct point_id point;
+	char *machine;
+	char clone[NAME_LEN + 1]; /* a name; empty: the point's own */
+	bool fork;                /* the clone is made for this */
+	struct vec(char *) names; /* of its disks */
+	struct vm vm;
+	struct aftercare after;
+};
+
+static void job_fini(struct job *j)
+{
+	for (size_t i = 0; i < j->names.n; i++)
+		free(j->names.v[i]);
+	vec_fini(&j->names);
+	vm_fini(&j->vm);
+	free(j->machine);
+	free(j->text);
+	free(j->mount);
+	free(j->url);
+}
+
+static int add_disk(struct job *j, const char *name, uint32_t sector_size)
+{
+	struct vm_disk d = { .sector_size = sector_size };
+	char *copy = strdup(name);
+
+	if (!copy || vec_add(&j->names, copy) < 0 ||
+		vec_add(&j->vm.disks, d) < 0)
+		cli_no_memory();
+	return 0;
+}
+
+static int use_clone(struct job *j, const struct clone *c)
+{
+	int r = 0;
+
+	if (j->options->temporary || j->options->headless)
+		j->vm.snapshot = true;
+	snprintf(j->clone, sizeof(j->clone), "%s", c->name);
+	j->text = strdup(c->name);
+	for (size_t i = 0; r == 0 && i < c->disks.n; i++)
+		r = add_disk(j, c->disks.v[i].name, c->disks.v[i].sector_size);
+	return r;
+}
+
+static int use_point(struct job *j, struct repo *repo, const struct address *a)
+{
+	const struct point *p = &a->point;
+	char id[UUID_TEXT];
+	struct uuid random = uuid_random();
+	int r = 0;
+
+	if (a->disk)
+		return cli_usage(j->cli,
+			"%s: names one disk, but a machine is started with all "
+			"that its point has",
+			j->cli->operands[0]);
+	j->is_point = true;
+	j->point = p->id;
+	j->machine = strdup(p->machine);
+	j->text = cli_address(repo, p);
+	j->fork = j->options->temporary || j->options->headless;
+	if (j->fork)
+		snprintf(j->clone, sizeof(j->clone), "boot-%.8s",
+			uuid_text(&random, id));
+	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
+		r = add_disk(j, p->disks.v[i].name, p->disks.v[i].sector_size);
+	return r;
+}
+
+/* Which machine, and whether the repository is mounted already. */
+static int look_up(struct job *j)
+{
+	const char *word = j->cli->operands[0];
+	scoped(repo_closep) struct repo *repo = NULL;
+	struct uuid id = clone_named_id(word);
+	struct address a;
+	struct clone c;
+	int r = cli_open(j->cli, STORE_READ_ONLY, &repo);
+
+	if (r < 0)
+		return r;
+	r = name_ok(word) ? clone_get(repo, &id, &c) : -ENOENT;
+	if (r == 0) {
+		r = use_clone(j, &c);
+		clone_fini(&c);
+	} else if (r == -ENOENT) {
+		r = address_resolve(repo, word, &a);
+		if (r == 0) {
+			r = use_point(j, repo, &a);
+			address_fini(&a);
+		}
+	}
+	if (r != 0)
+		return r;
+	r = mounted_find(&repo->uuid, &j->mount);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The clone that this is for, and the mount if there is none. */
+static int prepare(struct job *j)
+{
+	bool ours = !j->mount;
+	int r = ours ? mounted_directory(&j->mount) : 0;
+
+	if (r < 0)
+		return r;
+	j->after = (struct aftercare){ .url = j->url,
+		.mount = ours ? j->mount : NULL,
+		.clone = j->fork ? j->clone : NULL };
+	if (ours || j->fork)
+		r = aftercare_begin(&j->after);
+	if (r == 0 && j->fork) {
+		scoped(repo_closep) struct repo *repo = NULL;
+		struct clone c = { 0 };
+		struct point p;
+
+		r = cli_open(j->cli, 0, &repo);
+		if (r == 0)
+			r = point_get(repo, &j->point, &p);
+		if (r == 0) {
+			r = clone_fork(repo, &p, j->clone, &c);
+			point_fini(&p);
+			clone_fini(&c);
+		}
+	}
+	if (r == 0 && ours)
+		r = mounted_make(j->url, j->mount, NULL);
+	return r;
+}
+
+/* The directory that the views are in; owned. */
+static char *directory(const struct job *j)
+{
+	char alias[ALIAS_LEN + 1], time[32];
+	char *dir;
+
+	if (j->clone[0]) {
+		if (asprintf(&dir, "%s/clones/%s", j->mount, j->clone) < 0)
+			cli_no_memory();
+		return dir;
+	}
+	/* a point that shares its second may have its alias in its name */
+	if (asprintf(&dir, "%s/%s/%s-%s", j->mount, j->machine,
+		    time_name(j->point.time, time),
+		    point_alias(&j->point, alias)) < 0)
+		cli_no_memory();
+	if (access(dir, F_OK) != 0)
+		*strrchr(dir, '-') = 0;
+	return dir;
+}
+
+static bool is_made_for_uefi(const char *path)
+{
+	uint8_t head[HEAD_LEN] = { 0 };
+	scoped(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && pread(fd, head, sizeof(head), 0) == HEAD_LEN &&
+	       vm_wants_uefi(head);
+}
+
+static int choose_firmware(struct job *j, const char *dir)
+{
+	const char *which = j->options->firmware;
+	scoped(freep) char *path = NULL;
+
+	if (which && strcmp(which, "auto") != 0) {
+		j->vm.uefi = strcmp(which, "uefi") == 0;
+		return 0;
+	}
+	if (asprintf(&path, "%s/%s.img", dir, j->names.v[0]) < 0)
+		cli_no_memory();
+	j->vm.uefi = is_made_for_uefi(path);
+	return 0;
+}
+
+static int find_files(struct job *j)
+{
+	const struct options *o = j->options;
+	const struct format *f = format_find(o->format ? o->format : "img");
+	scoped(freep) char *dir = directory(j);
+
+	for (size_t i = 0; i < j->names.n; i++) {
+		struct vm_disk *d = &j->vm.disks.v[i];
+
+		if (asprintf(&d->path, "%s/%s%s", dir, j->names.v[i],
+			    f->ending) < 0)
+			cli_no_memory();
+		if (access(d->path, F_OK) != 0)
+			return fail(errno, "%s: %m", d->path);
+	}
+	j->vm.name = j->text;
+	j->vm.format = strcmp(f->name, "vhd") == 0 ? "vpc" : f->name;
+	j->vm.bus = o->bus ? o->bus : "virtio";
+	j->vm.memory = o->memory ? o->memory : MEMORY_DEFAULT;
+	j->vm.cpus = o->cpus ? o->cpus : CPUS_DEFAULT;
+	j->vm.network = o->network;
+	j->vm.kvm = !o->accel || strcmp(o->accel, "auto") == 0
+			    ? access("/dev/kvm", R_OK | W_OK) == 0
+			    : strcmp(o->accel, "kvm") == 0;
+	j->vm.headless = o->headless;
+	j->vm.snapshot = j->vm.snapshot || f->read_only;
+	j->vm.more = j->cli->operands + 1;
+	return choose_firmware(j, dir);
+}
+
+static int report(
+	const struct job *j, const struct guest_line *line, double seconds)
+{
+	const struct cli *c = j->cli;
+
+	if (c->json)
+		json_line(stdout,
+			json_pack("{s:s, s:s, s:o, s:s, s:b, s:f, s:o}", "type",
+				"summary", "verb", "boot", "machine",
+				json_text(j->text), "format", j->vm.format,
+				"up", (int)line->up, "seconds", seconds, "line",
+				json_text(line->text)));
+	else if (line->up && !c->quiet)
+		printf("%s: up after %.1f s: %s\n", j->text, seconds,
+			line->text);
+	if (line->up)
+		return EXIT_OK;
+	return fail(EIO, "%s: %s (%.1f s); the last it said: %s", j->text,
+		line->ended ? line->ended : "did not start", seconds,
+		line->text[0] ? line->text : "nothing");
+}
+
+static int start(struct job *j, const struct words *command)
+{
+	const char *const *argv = (const char *const *)command->v;
+	struct guest_line line;
+	double begun = clock_seconds();
+	int r;
+
+	if (!j->options->headless) {
+		r = guest_run(argv);
+		if (r == 0 && j->cli->json)
+			json_line(stdout,
+				json_pack("{s:s, s:s, s:o, s:s, s:f}", "type",
+					"summary", "verb", "boot", "machine",
+					json_text(j->text), "format",
+					j->vm.format, "seconds",
+					clock_seconds() - begun));
+		return r;
+	}
+	r = guest_watch(argv, j->options->until,
+		j->options->timeout ? j->options->timeout : TIMEOUT_DEFAULT,
+		&line);
+	return r < 0 ? r : report(j, &line, clock_seconds() - begun);
+}
+
+static int boot(struct job *j)
+{
+	const struct options *o = j->options;
+	struct words command = { 0 };
+	int r = find_files(j);
+
+	if (r == 0 && o->libvirt) {
+		vm_print_domain(stdout, &j->vm);
+		return EXIT_OK;
+	}
+	if (r == 0)
+		r = vm_command(&j->vm, &command);
+	if (r < 0)
+		return r;
+	if (o->print)
+		words_print(stdout, &command);
+	else
+		r = start(j, &command);
+	words_fini(&command);
+	return r;
+}
+
+/* What is only shown needs files that stay. */
+static int show(struct job *j)
+{
+	if (!j->mount)
+		return fail(ENOENT,
+			"%s: is not mounted here, so there are no files to "
+			"name; see hivefs mount --help",
+			j->url);
+	if (j->fork)
+		return cli_usage(j->cli,
+			"--print and --libvirt make no clone: without "
+			"--temporary and --headless");
+	return boot(j);
+}
+
+static int check(const struct job *j)
+{
+	const struct options *o = j->options;
+
+	if (o->headless != (o->until != NULL))
+		return cli_usage(j->cli,
+			"--headless and --until belong together: what does it "
+			"say when it is up?");
+	if (o->until && !*o->until)
+		return cli_usage(j->cli, "--until: is empty");
+	if (o->timeout && !o->headless)
+		return cli_usage(j->cli, "--timeout is for --headless");
+	return EXIT_OK;
+}
+
+static int run_job(struct job *j)
+{
+	int ended, r = check(j);
+
+	if (r != EXIT_OK)
+		return r;
+	r = repo_location(j->cli->repo, &j->url);
+	if (r == 0)
+		r = look_up(j);
+	if (r != 0)
+		return r;
+	if (j->options->print || j->options->libvirt)
+		return show(j);
+	cancel_catch(true);
+	r = prepare(j);
+	if (r == 0)
+		r = boot(j);
+	ended = aftercare_end(&j->after);
+	return r ? r : ended;
+}
+
+static int run(struct cli *c)
+{
+	struct job j = { .cli = c, .options = c->options };
+	int r = run_job(&j);
+
+	job_fini(&j);
+	return r;
+}
+
+const struct verb verb_boot = {
+	.name = "boot",
+	.operands = "ADDRESS|CLONE [-- QEMU-OPTION...]",
+	.complete = "address none",
+	.min = 1,
+	.max = 256,
+	.summary = "Start a machine in QEMU from a point or clone",
+	.text = "Nothing is restored. What a machine started from a point "
+		"writes goes to the\npoint's own clone, and is kept until it "
+		"is discarded; with --temporary and\n--headless it is dropped, "
+		"whatever happens.\n\nIs this backup bootable?\n  hivefs boot "
+		"web@latest --headless --until 'login:' --timeout 120",
+	.options = options,
+	.options_size = sizeof(struct options),
+	.run = run,
+};
