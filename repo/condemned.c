@@ -44,6 +44,17 @@ int condemned_get(struct repo *r, const struct digest *d, struct condemned *ret)
 	return err;
 }
 
+int condemned_finish(struct repo *r, const struct condemned *c)
+{
+	struct key key = key_of(c->digest.b, sizeof(c->digest.b));
+	int err = store_remove(r->store, c->coll, &key, c->incarnation);
+
+	if (err < 0 && err != -ENOENT && err != -ESTALE)
+		return err;
+	err = store_remove(r->store, COLL_CONDEMNED, &key, c->version);
+	return err == -ENOENT || err == -ESTALE ? 0 : err;
+}
+
 struct doc condemned_doc(const struct condemned *c, uint8_t buf[CONDEMNED_LEN])
 {
 	bson_t b = BSON_INITIALIZER;

@@ -29,6 +29,12 @@ int must_check condemned_get(
 /* -EBADMSG, logged. */
 int must_check condemned_decode(const struct doc *doc, struct condemned *ret);
 
+/*
+ * Finishes what a collection that is sweeping it, or died at that, began: the
+ * incarnation goes, then the document. 0 also if others were faster.
+ */
+int must_check condemned_finish(struct repo *r, const struct condemned *c);
+
 /* A document that says what C does; its body is in BUF. */
 #define CONDEMNED_LEN 64
 struct doc condemned_doc(const struct condemned *c, uint8_t buf[CONDEMNED_LEN]);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "repo/condemned.h"
-#include "repo/gc_sweep.h"
 #include "src/log.h"
 
 #define BATCH 2048u
@@ -140,7 +139,7 @@ static int visit_old(void *arg, const struct doc *doc)
 	if (!gc_in_part(g, &c.digest))
 		return 0;
 	if (c.sweeping)
-		return gc_sweep_finish(g, &c);
+		return condemned_finish(g->repo, &c);
 	if (c.generation >= g->generation)
 		return 0;
 	r = bloom_has(g->bloom, &c.digest) ? 0 : is_there(g, &c);

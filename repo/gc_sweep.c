@@ -140,17 +140,6 @@ int gc_sweep(struct gc_state *g)
 	return r;
 }
 
-int gc_sweep_finish(struct gc_state *g, const struct condemned *c)
-{
-	struct key key = key_in(c);
-	int r = store_remove(g->repo->store, c->coll, &key, c->incarnation);
-
-	if (r < 0 && r != -ENOENT && r != -ESTALE)
-		return r;
-	r = store_remove(g->repo->store, COLL_CONDEMNED, &key, c->version);
-	return r == -ENOENT || r == -ESTALE ? 0 : r;
-}
-
 static int bury_point(struct gc_state *g, const struct point_id *id)
 {
 	struct label l;

@@ -12,9 +12,6 @@
 
 int must_check gc_sweep(struct gc_state *g);
 
-/* One that a dead collection was sweeping. */
-int must_check gc_sweep_finish(struct gc_state *g, const struct condemned *c);
-
 /*
  * What was dead in the first listing is no more: points become tombstones,
  * roots leave the clones' documents, entries of the quarantine go.

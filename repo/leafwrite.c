@@ -93,8 +93,7 @@ static int ask(struct leaf_writer *w)
 {
 	for (size_t i = 0; i < w->n_unknown; i++) {
 		const struct digest *d = &w->unknown[i]->chunk;
-		int err = w->params.writer ? writer_rely(w->params.writer,
-						     COLL_CHUNKS, d, 1)
+		int err = w->params.writer ? writer_rely(w->params.writer, d, 1)
 					   : 0;
 
 		if (err < 0)
@@ -136,7 +135,7 @@ static int store_leaf(
 
 	if (!w->batch)
 		return 0;
-	err = writer_rely(w->params.writer, COLL_MAPS, d, 1);
+	err = writer_rely(w->params.writer, d, 1);
 	if (err == 0)
 		err = batch_room(w->batch, MAP_PACKED_MAX + 64, &room);
 	if (err < 0)

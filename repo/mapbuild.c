@@ -134,7 +134,7 @@ static int put_node(struct map_builder *m, unsigned level, uint64_t index,
 	if (!m->batch ||
 		(digest_eq(ret, &old) && !quarantine_has(m->quarantine, ret)))
 		return 0;
-	err = writer_rely(m->writer, COLL_MAPS, ret, 1);
+	err = writer_rely(m->writer, ret, 1);
 	if (err == 0)
 		err = batch_room(m->batch, MAP_PACKED_MAX + 64, &room);
 	if (err < 0)

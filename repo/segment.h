@@ -21,9 +21,9 @@
 #include "repo/store.h"
 
 #define SEGMENT_HEADER 4096
-#define SEGMENT_LIMIT (256u << 20) /* from here on, the next one is begun; */
+#define SEGMENT_LIMIT (256u << 20)   /* from here on, the next one is begun; */
 #define SEGMENT_LIMIT_MIN (4u << 20) /* on a small file system, from here */
-#define SEGMENT_NAME 16            /* "0000002a.seg" and the zero */
+#define SEGMENT_NAME 16              /* "0000002a.seg" and the zero */
 #define RECORD_HEADER 56
 #define RECORD_MAX (RECORD_HEADER + KEY_MAX + (uint64_t)DOC_MAX)
 

@@ -12,9 +12,6 @@
 #include "src/log.h"
 
 #define BEAT_SECONDS 5
-/* A sweep is a few store calls a document; minutes mean that gc died in it. */
-#define SWEEP_WAIT_MS (120 * 1000)
-#define SWEEP_POLL_MS 100
 
 struct writer {
 	struct repo *repo;
@@ -185,47 +182,36 @@ void writer_beat(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* 0: it is not condemned, or no longer. */
-static int save_one(struct repo *r, enum coll c, const struct digest *d)
+/*
+ * 0: it is not condemned, or no longer. A sweep, whose collector may have died
+ * in it, is finished here: what it removes is then missing, and stored anew.
+ */
+static int save_one(struct repo *r, const struct digest *d)
 {
 	struct key key = key_of(d->b, sizeof(d->b));
-	struct timespec pause = { .tv_nsec = SWEEP_POLL_MS * 1000000L };
-	char hex[DIGEST_HEX];
+	struct condemned found;
+	int err;
 
-	for (int waited = 0; waited < SWEEP_WAIT_MS;) {
-		struct condemned found;
-		int err = condemned_get(r, d, &found);
-
+	do {
+		err = condemned_get(r, d, &found);
 		if (err == -ENOENT)
 			return 0;
-		if (err < 0)
-			return err;
-		if (found.sweeping) {
-			nanosleep(&pause, NULL);
-			waited += SWEEP_POLL_MS;
-			continue;
-		}
-		err = store_remove(
-			r->store, COLL_CONDEMNED, &key, found.version);
-		if (err == 0 || err == -ENOENT)
-			return 0;
-		if (err != -ESTALE)
-			return err;
-	}
-	return fail(EBUSY,
-		"%s %.16s…: a garbage collection died while it removed this; "
-		"finish it with hivefs gc, then try again",
-		coll_name(c), digest_hex(d, hex));
+		if (err == 0 && found.sweeping)
+			return condemned_finish(r, &found);
+		if (err == 0)
+			err = store_remove(
+				r->store, COLL_CONDEMNED, &key, found.version);
+	} while (err == -ESTALE);
+	return err == -ENOENT ? 0 : err;
 }
 
-int writer_rely(
-	struct writer *w, enum coll c, const struct digest *digests, size_t n)
+int writer_rely(struct writer *w, const struct digest *digests, size_t n)
 {
 	int err = 0;
 
 	if (!w->must_look)
 		return 0;
 	for (size_t i = 0; err == 0 && i < n; i++)
-		err = save_one(w->repo, c, &digests[i]);
+		err = save_one(w->repo, &digests[i]);
 	return err;
 }

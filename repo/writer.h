@@ -50,11 +50,10 @@ void writer_beat(struct writer *w);
 
 /*
  * Step one of relying on digests: none of the N is condemned when it returns 0;
- * what was, is saved. Waits for a sweep under way; -EBUSY, logged, if that
- * takes minutes. Costs nothing unless a collection was under way at the
- * beginning.
+ * what was, is saved, and what was being swept is gone. Costs nothing unless a
+ * collection was under way at the beginning.
  */
 int must_check writer_rely(
-	struct writer *w, enum coll c, const struct digest *digests, size_t n);
+	struct writer *w, const struct digest *digests, size_t n);
 
 #endif

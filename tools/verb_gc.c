@@ -104,8 +104,8 @@ static void print_text(
 	if (o->dry_run)
 		printf("\n");
 	else
-		printf("; %s freed on disk in %" PRIu64 " segment%s, %s of "
-		       "that moved; %.1f s\n",
+		printf("; %s freed on disk in %" PRIu64 " segment%s, after "
+		       "moving %s; %.1f s\n",
 			size_text(res->space.freed, b), res->space.n_removed,
 			plural(res->space.n_removed),
 			size_text(res->space.moved, c), seconds);

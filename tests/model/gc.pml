@@ -107,12 +107,35 @@ inline register(id, v)
 		(cstate[X - 1] != free && cgen[X - 1] < g)
 }
 
+/* condemned_finish() */
+inline remove_swept(x, generation_of)
+{
+	atomic {
+		if
+#ifdef NO_INCARNATION
+		:: true -> there[x] = false
+#else
+		:: there[x] && incarnation[x] == inc -> there[x] = false
+		:: else
+#endif
+		fi
+	};
+	atomic {
+		if
+		:: cstate[x] == sweeping && cgen[x] == generation_of &&
+			cinc[x] == inc -> LET_GO(x)
+		:: else
+		fi
+	}
+}
+
 /* writer_rely(), then store_exists_many() and store_insert_many() */
 inline save_if_condemned(x)
 {
 	do
 	:: atomic { looks && cstate[x] == condemned -> LET_GO(x) }
-	:: looks && cstate[x] == sweeping -> (cstate[x] != sweeping)
+	:: atomic { looks && cstate[x] == sweeping -> inc = cinc[x]; whose = cgen[x] };
+	   remove_swept(x, whose)
 	:: !looks || cstate[x] == free -> break
 	od
 }
@@ -167,7 +190,7 @@ inline rely_on_map()
 /* ingest(): a point of its own, from a disk or over what a live root has */
 proctype backup(byte w)
 {
-	byte g;
+	byte g, inc, whose;
 	bool looks;
 
 	register(w, 0);
@@ -197,7 +220,7 @@ given_up:
 /* fold(): the clone's next root, by a swap of its document */
 proctype folder(byte d)
 {
-	byte g, v, old, id, n;
+	byte g, v, old, id, n, inc, whose;
 	bool looks, swapped;
 
 	do
@@ -282,7 +305,7 @@ proctype remover()
 #define READ_MAPS(reached)                                                     \
 	if                                                                     \
 	:: (reached) && !there[1] -> goto next_cycle                           \
-	:: else                                                                \
+	:: !((reached) && !there[1]) -> skip                                   \
 	fi
 #else
 #define READ_MAPS(reached) skip
@@ -368,7 +391,7 @@ inline list_again()
 #endif
 }
 
-/* gc_sweep_finish(), and the second half of gc_sweep() */
+/* the same by a collector, which may die between the two */
 inline finish(x, generation_of)
 {
 	atomic {
@@ -453,8 +476,8 @@ inline sweep(x)
 /* in either order */
 #define ON_EACH(step)                                                          \
 	if                                                                     \
-	:: step(0); step(1)                                                    \
-	:: step(1); step(0)                                                    \
+	:: skip; step(0); step(1)                                              \
+	:: skip; step(1); step(0)                                              \
 	fi
 #else
 #define ON_EACH(step) step(0)
