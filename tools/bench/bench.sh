@@ -8,7 +8,7 @@
 #                        [--json]
 #
 # Without an IMAGE one of some 2 GiB is made of this system's own files. PARTs
-# are write zero warm cold points huge; without --only it is all of them. DIR
+# are write zero warm cold formats boot points huge; without --only it is all of them. DIR
 # (else $TMPDIR or /tmp) needs three times the size of the image, and 10 GiB.
 #
 # Each hivefs figure is taken next to its baseline, N times (3) in turns; shown
@@ -23,7 +23,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
-parts=(write zero warm cold points huge)
+parts=(write zero warm cold formats boot points huge)
 image=
 scratch=${TMPDIR:-/tmp}
 repeat=3
@@ -398,6 +398,85 @@ part_cold() {
 	warm "$image"
 }
 
+# How many bytes of a view are before the disk's: its blocks are whole.
+before_disk() {
+	local size disk block
+	size=$(stat -c %s "$1")
+	disk=$(stat -c %s "${1%.*}.img")
+	case $1 in
+	*.vhdx) block=$((32 << 20)) ;;
+	*.vdi) block=$((1 << 20)) ;;
+	*.qcow2) block=$((2 << 20)) ;;
+	*) block=$((size - disk)) disk=0 ;;
+	esac
+	echo $((size - (disk + block - 1) / block * block))
+}
+
+# Other files of the same disk, in turns with its .img.
+part_formats() {
+	local view ending skip img
+	if [ "$round" = 1 ]; then
+		whole_repository
+		warm_len=$((128 << 20))
+		warm_off=$("$tools/ceiling" dense "$image" 1 0 $warm_len)
+		mount_hivefs
+		fio_read "$mnt/vm/latest/disk0.img" 1M 1 0 1 "$warm_off" $warm_len 0
+		fio_read "$mnt/vm/latest/disk0.img" 4k 1 1 1 "$warm_off" $warm_len 0
+	fi
+	for ending in vhd vhdx vdi qcow2; do
+		view=$mnt/vm/latest/disk0.$ending
+		skip=0
+		[ $ending = vhd ] || skip=$(before_disk "$view")
+		fio_read "$mnt/vm/latest/disk0.img" 4k 1 1 1 "$warm_off" \
+			$warm_len 2
+		img=$rate
+		fio_read "$view" 4k 1 1 1 $((skip + warm_off)) $warm_len 2
+		note "rand_$ending" "$rate" "$img"
+	done
+	[ "$round" != "$repeat" ] || unmount_hivefs
+}
+
+# boot FILE DRIVER: sets $seconds, from QEMU's start until the guest has checked
+# its files and switched itself off
+boot() {
+	local t0=$EPOCHREALTIME more=
+	[ "$2" != vpc ] || more=,force_size_calc=current_size
+	timeout 600 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -m 256 \
+		-smp 2 -nographic -nic none -no-reboot -drive \
+		"file=$1,format=$2,if=virtio,snapshot=on$more" \
+		</dev/null >"$dir/out" 2>&1 &&
+		grep -a -q 'hivefs demo: booted,' "$dir/out" || {
+		cat "$dir/out" >&2
+		exit 1
+	}
+	seconds=$(calc "$EPOCHREALTIME - $t0")
+}
+
+part_boot() {
+	local demo=$dir/demo.img driver ending raw
+	if [ "$round" = 1 ]; then
+		tools/demo-disk.sh "$demo" >"$dir/out" 2>&1 || {
+			say "no disk that boots could be made: $(tail -1 "$dir/out")"
+			return 0
+		}
+		"$hivefs" init >"$dir/out" 2>&1 || true
+		backup demo "$demo"
+		mount_hivefs
+		# what both read is in memory then
+		boot "$demo" raw
+		boot "$mnt/demo/latest/disk0.img" raw
+	fi
+	[ -e "$demo" ] || return 0
+	for driver in raw:img vmdk:vmdk vpc:vhd vhdx:vhdx vdi:vdi qcow2:qcow2; do
+		ending=${driver#*:}
+		boot "$demo" raw
+		raw=$seconds
+		boot "$mnt/demo/latest/disk0.$ending" "${driver%:*}"
+		note "boot_$ending" "$(calc "1 / $seconds")" "$(calc "1 / $raw")"
+	done
+	[ "$round" != "$repeat" ] || unmount_hivefs
+}
+
 first_byte() {
 	local t0=$EPOCHREALTIME
 	"$hivefs" "$mnt"
@@ -470,6 +549,8 @@ show() {
 			printf "%.0f MB/s", v / 1e6
 		else if (unit == "4k/s")
 			printf "%.1f k/s", v / 4096e0 / 1e3
+		else if (unit == "1/s")
+			printf "%.2f s", 1 / v
 		else if (unit == "ms")
 			printf "%.0f ms", v
 		else if (unit == "s")
@@ -550,6 +631,16 @@ table() {
 	row cold_first B/s - '  a mount that read nothing before'
 	row cold_disk B/s - '  the disk cold, too'
 	row cold_raw B/s - '  the disk cold, too / the raw image'
+	row rand_vhd 4k/s 0.9 'warm 4 KiB random, direct, .vhd / .img'
+	row rand_vhdx 4k/s 0.9 '  .vhdx'
+	row rand_vdi 4k/s 0.9 '  .vdi'
+	row rand_qcow2 4k/s 0.9 '  .qcow2'
+	row boot_img 1/s 0.87 'a guest starts from .img / a raw file'
+	row boot_vmdk 1/s 0.87 '  .vmdk'
+	row boot_vhd 1/s 0.87 '  .vhd'
+	row boot_vhdx 1/s 0.87 '  .vhdx'
+	row boot_vdi 1/s 0.87 '  .vdi'
+	row boot_qcow2 1/s 0.87 '  .qcow2'
 	value anon_reads MiB $((cache + 100)) 'daemon, RssAnon after reading 3 GiB'
 	value first_byte ms 100 'mount to first byte, 1,000 points of 1 TiB'
 	value anon_points MiB $((cache + 100)) 'daemon, RssAnon after all those points'
