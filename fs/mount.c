@@ -175,7 +175,9 @@ static int serve(struct mount *m)
 	struct fs fs;
 	int r;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads */
 	mallopt(M_MMAP_THRESHOLD, MALLOC_KEEP);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads */
 	mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP);
 	/* for the main thread alone: the others leave them to it */
 	sigemptyset(&signals);

@@ -29,6 +29,7 @@ static void unescape(char *text)
 	for (const char *p = text; *p; to++) {
 		unsigned c;
 
+		/* NOLINTNEXTLINE(cert-err34-c): three digits */
 		if (*p == '\\' && sscanf(p + 1, "%3o", &c) == 1) {
 			*to = (char)c;
 			p += 4;
@@ -52,6 +53,7 @@ static bool find_mount(const char *path, struct mounted *ret)
 		char *at = NULL;
 		struct mounted m;
 
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's numbers */
 		if (type && sscanf(line, "%*u %*u %u:%u %*s %ms", &m.major,
 				    &m.minor, &at) == 3) {
 			unescape(at);
@@ -84,6 +86,7 @@ static char *canonical(const char *path)
 	base_copy = strdup(path);
 	if (!parent_copy || !base_copy)
 		return NULL;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): glibc's is safe */
 	parent = realpath(dirname(parent_copy), NULL);
 	if (!parent ||
 		asprintf(&whole, "%s/%s", strcmp(parent, "/") ? parent : "",
@@ -144,6 +147,7 @@ static bool is_within(const char *path, const struct stat *st)
 	while (up && strcmp(up, "/") != 0) {
 		if (same_file(up, st))
 			return true;
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): glibc's is safe */
 		dirname(up); /* in place */
 	}
 	return same_file("/", st);

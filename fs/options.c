@@ -228,6 +228,7 @@ static int parse_words(struct mount_options *o, int argc, char **argv)
 	opterr = 0;
 	optind = 0; /* glibc: from the beginning */
 	while (r == 0 &&
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads */
 		(c = getopt_long(argc, argv, ":r:o:fdh", words, NULL)) != -1) {
 		switch (c) {
 		case 'r':

@@ -220,6 +220,7 @@ int store_change_many(struct store *s, struct store_change *changes, size_t n)
 			check_docs(ch->doc, 1);
 		else
 			check_keys(ch->coll, &ch->key, 1);
+		assert(!ch->insert || ch->doc);
 		assert(!ch->insert || (ch->doc->coll != COLL_CHUNKS &&
 					      ch->doc->coll != COLL_MAPS));
 	}

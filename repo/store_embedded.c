@@ -3,6 +3,7 @@
 #include "repo/store_embedded.h"
 
 #include <dirent.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -307,6 +308,7 @@ int embedded_open(const char *path, unsigned flags, struct store **ret)
 		free(h);
 		return r;
 	}
+	assert(h->e);
 	h->base.ops = &ops;
 	h->base.uuid = h->e->dir->seal.uuid;
 	h->flags = flags;

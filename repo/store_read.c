@@ -112,6 +112,7 @@ int embedded_get_many(struct store *s, enum coll c, const struct key *keys,
 	size_t max = MIN_OF(n, BATCH);
 	scoped(freep) struct lookup *lookups =
 		calloc(max + 1, sizeof(*lookups));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers, indeed */
 	scoped(freep) struct lookup **wanted = calloc(max + 1, sizeof(*wanted));
 	size_t done = 0;
 	int r = 0;

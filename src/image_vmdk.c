@@ -71,6 +71,7 @@ static int extent(const char *path, const char *line, struct image_refs *refs)
 	char access[11], type[11], name[512];
 	int64_t sectors, offset;
 	struct image_extent e;
+	/* NOLINTNEXTLINE(cert-err34-c): saturates */
 	int n = sscanf(line, "%10s %" SCNd64 " %10s \"%511[^\n\r\"]\" %" SCNd64,
 		access, &sectors, type, name, &offset);
 

@@ -84,7 +84,7 @@ __attribute__((format(printf, 2, 0))) static void say(
 	errno = saved;
 }
 
-int fail(int err, const char *fmt, ...)
+int(fail)(int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -124,6 +124,7 @@ void log_info(const char *fmt, ...)
 
 static bool debug_wanted(const char *module)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets it later */
 	const char *list = getenv("HIVEFS_DEBUG");
 	size_t n = strlen(module);
 

@@ -126,6 +126,13 @@ cppcheck_all() {
 		--suppress=missingIncludeSystem -I . "${layers[@]}"
 }
 
+# What is asked of it, and why no more: .clang-tidy. Tests are not worth the time.
+tidy_all() {
+	local dirs
+	dirs=$(printf '|%s' "${layers[@]}")
+	run-clang-tidy -quiet -j 2 -p build-asan "$PWD/(${dirs:1})/.*\.c\$"
+}
+
 stage "set-up"
 tools/setup.sh --no-build test
 
@@ -168,6 +175,8 @@ if [ $quick = no ]; then
 
 	stage "static analysis"
 	check "cppcheck" cppcheck_all || true
+	[ ! -e build-asan/compile_commands.json ] ||
+		check "clang-tidy" tidy_all || true
 	mapfile -t files < <(sources)
 	check "clang-format" clang-format --dry-run --Werror "${files[@]}" ||
 		true
