@@ -153,7 +153,12 @@ void branch_put(struct branch *b)
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (open) {
+		struct fold_stats folded = open_clone_folded(open);
+
 		let_go(b, open);
+		pthread_mutex_lock(&all->lock);
+		fold_stats_add(&all->folded, &folded);
+		pthread_mutex_unlock(&all->lock);
 		glance_forget(&all->glances, &b->id);
 	}
 	pthread_mutex_lock(&all->lock);
@@ -359,7 +364,9 @@ static void describe(const struct branch *b, struct open_clone *open,
 {
 	*ret = (struct branch_info){ .id = b->id,
 		.handles = b->n_refs,
-		.written = open_clone_written(open) };
+		.written = open_clone_written(open),
+		.folded = open_clone_folded(open) };
+	open_clone_folding(open, &ret->folding, &ret->folding_done);
 	snprintf(ret->text, sizeof(ret->text), "%s", b->text);
 	for (size_t i = 0; i < open_clone_disks(open); i++) {
 		struct live_load l = live_load(open_clone_disk(open, i));
@@ -382,6 +389,16 @@ bool branches_find(
 		describe(b, open, ret);
 	pthread_mutex_unlock(&all->lock);
 	return open;
+}
+
+struct fold_stats branches_folded(struct branches *all)
+{
+	struct fold_stats folded;
+
+	pthread_mutex_lock(&all->lock);
+	folded = all->folded;
+	pthread_mutex_unlock(&all->lock);
+	return folded;
 }
 
 void branches_list(struct branches *all,

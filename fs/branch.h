@@ -30,6 +30,7 @@ struct branches {
 	struct stream_owner owner; /* us */
 	pthread_mutex_t lock;      /* after branch->turn */
 	struct branch *first;      /* lock */
+	struct fold_stats folded;  /* lock; of those that are let go of */
 	bool many_writers; /* of a disk in several formats; set at the start */
 	struct glances glances; /* of those that are not ours */
 };
@@ -88,11 +89,16 @@ struct branch_info {
 	char text[512];   /* clone_text() */
 	unsigned handles; /* files that are open, requests under way */
 	bool written;
-	struct live_load load; /* of all disks */
+	struct live_load load;          /* of all disks */
+	uint64_t folding, folding_done; /* windows */
+	struct fold_stats folded;
 };
 /* The one of ID, if it is ours. */
 bool branches_find(
 	struct branches *all, const struct uuid *id, struct branch_info *ret);
+/* What folds did since it was mounted, of those that are no longer ours. */
+struct fold_stats branches_folded(struct branches *all);
+
 /* Visits those that are ours; the visit does no I/O. */
 void branches_list(struct branches *all,
 	void (*visit)(void *arg, const struct branch_info *info), void *arg);

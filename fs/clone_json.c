@@ -13,6 +13,26 @@ static json_t *of_disk(const struct clone_disk *d)
 	return disk;
 }
 
+void clone_json_info(json_t *object, const struct branch_info *info)
+{
+	const struct fold_stats *f = &info->folded;
+	json_t *folded = json_object();
+
+	json_add_count(object, "handles", info->handles);
+	json_object_set_new(object, "written", json_boolean(info->written));
+	json_add_count(object, "unfolded_bytes", info->load.stream_bytes);
+	json_add_count(object, "memory_bytes", info->load.memory);
+	json_add_count(object, "folding_windows", info->folding);
+	json_add_count(object, "folding_done", info->folding_done);
+	json_add_count(folded, "windows", f->windows);
+	json_add_count(folded, "carried", f->carried);
+	json_add_count(folded, "touched", f->touched);
+	json_add_count(folded, "read", f->read);
+	json_add_count(folded, "new", f->fresh);
+	json_add_count(folded, "stored", f->stored);
+	json_object_set_new(object, "folded", folded);
+}
+
 int clone_json(const struct clone *c, char **ret)
 {
 	scoped(freep) char *address = clone_text(c);

@@ -7,9 +7,15 @@
 #ifndef HIVEFS_CLONE_JSON_H
 #define HIVEFS_CLONE_JSON_H
 
+#include <jansson.h>
+
+#include "fs/branch.h"
 #include "repo/clone.h"
 
 /* RET is owned text that ends in a new line. */
 int must_check clone_json(const struct clone *c, char **ret);
+
+/* What an open one is at: members of OBJECT. */
+void clone_json_info(json_t *object, const struct branch_info *info);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fs/clone_json.h"
 #include "fs/fs.h"
 #include "fs/json.h"
 #include "repo/address.h"
@@ -208,14 +209,10 @@ static int status(struct fs *fs, const struct clone *c, char **ret)
 	json_add_text(object, "type", "clone_status");
 	json_add_text(object, "clone", text ? text : "");
 	json_object_set_new(object, "open", json_boolean(ours));
-	json_add_count(object, "handles", info.handles);
-	if (ours) {
-		json_object_set_new(
-			object, "written", json_boolean(info.written));
-		json_add_count(
-			object, "unfolded_bytes", info.load.stream_bytes);
-		json_add_count(object, "memory_bytes", info.load.memory);
-	}
+	if (ours)
+		clone_json_info(object, &info);
+	else
+		json_add_count(object, "handles", 0);
 	add_owner(object, fs, c);
 	return json_finish(object, ret);
 }

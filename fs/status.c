@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "fs/clone_json.h"
 #include "fs/dir.h"
 #include "fs/json.h"
 #include "fs/url.h"
@@ -20,6 +21,7 @@ struct now {
 	uint64_t read_errors;
 	uint64_t n_clones; /* that are ours */
 	struct live_load load;
+	struct fold_stats folded; /* of those that were, too */
 };
 
 static void add_load(void *arg, const struct branch_info *info)
@@ -29,6 +31,7 @@ static void add_load(void *arg, const struct branch_info *info)
 	now->n_clones++;
 	now->load.stream_bytes += info->load.stream_bytes;
 	now->load.memory += info->load.memory;
+	fold_stats_add(&now->folded, &info->folded);
 }
 
 static int look(struct fs *fs, struct now *ret)
@@ -38,6 +41,7 @@ static int look(struct fs *fs, struct now *ret)
 	ret->read_errors = atomic_load(&fs->n_read_errors);
 	ret->n_clones = 0;
 	ret->load = (struct live_load){ 0 };
+	ret->folded = branches_folded(&fs->branches);
 	branches_list(&fs->branches, add_load, ret);
 	cache_stats(fs->cache, &ret->cache);
 	return store_info(fs->repo->store, &ret->store);
@@ -79,10 +83,7 @@ static void add_clone(void *arg, const struct branch_info *info)
 	json_t *clones = arg, *clone = json_object();
 
 	json_add_text(clone, "clone", info->text);
-	json_add_count(clone, "handles", info->handles);
-	json_object_set_new(clone, "written", json_boolean(info->written));
-	json_add_count(clone, "unfolded_bytes", info->load.stream_bytes);
-	json_add_count(clone, "memory_bytes", info->load.memory);
+	clone_json_info(clone, info);
 	json_array_append_new(clones, clone);
 }
 
@@ -193,6 +194,15 @@ static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
 		now->load.stream_bytes);
 	metric(out, "overlay_bytes", "gauge", "Memory that takes.",
 		now->load.memory);
+	metric(out, "folded_touched_bytes_total", "counter",
+		"Of chunks that were written to, when clones were folded.",
+		now->folded.touched);
+	metric(out, "folded_read_bytes_total", "counter",
+		"Read to cut those anew.", now->folded.read);
+	metric(out, "folded_new_bytes_total", "counter",
+		"Of chunks that this made.", now->folded.fresh);
+	metric(out, "folded_stored_bytes_total", "counter",
+		"What those and maps take.", now->folded.stored);
 	fputs("# HELP hivefs_last_point_timestamp_seconds "
 	      "Newest recovery point of a machine, seconds since 1970; -1 if "
 	      "it is damaged.\n"

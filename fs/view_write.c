@@ -29,12 +29,15 @@ static struct parts parts_of(const struct layout *l, uint64_t off, uint64_t end)
 static int write_disk(
 	struct view *v, uint64_t off, uint64_t len, const uint8_t *buf)
 {
-	int r = open_clone_admit(branch_open(v->branch));
+	struct open_clone *o = branch_open(v->branch);
+	int r = open_clone_admit(o);
 
 	if (r == 0)
 		r = live_write(view_live(v), off, (uint32_t)len, buf);
-	if (r == 0)
+	if (r == 0) {
+		open_clone_wrote(o, len);
 		branch_changed(v->branch);
+	}
 	return r;
 }
 
@@ -105,14 +108,16 @@ static int zero_metadata(struct view *v, const struct part *p)
 /* In portions that a reader or writer of the disk can wait for. */
 static int zero_disk(struct view *v, uint64_t off, uint64_t len)
 {
+	struct open_clone *o = branch_open(v->branch);
 	int r = 0;
 
 	while (r == 0 && len) {
 		uint64_t n = MIN_OF(len, ZERO_STEP - off % ZERO_STEP);
 
-		r = open_clone_admit(branch_open(v->branch));
+		r = open_clone_admit(o);
 		if (r == 0)
 			r = live_zero(view_live(v), off, n);
+		open_clone_wrote(o, 0);
 		off += n;
 		len -= n;
 		branch_changed(v->branch);

@@ -96,12 +96,15 @@ static int note(struct view *v, enum wrecord_kind kind, uint64_t off,
 	struct wrecord record = {
 		.space = v->format->number, .kind = kind, .off = off, .len = len
 	};
-	int r = open_clone_admit(branch_open(v->branch));
+	struct open_clone *o = branch_open(v->branch);
+	int r = open_clone_admit(o);
 
 	if (r == 0)
 		r = live_write_side(view_live(v), &record, bytes);
-	if (r == 0)
+	if (r == 0) {
+		open_clone_wrote(o, bytes ? len : 0);
 		branch_changed(v->branch);
+	}
 	return r;
 }
 

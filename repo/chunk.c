@@ -31,6 +31,12 @@ size_t chunk_zeroes(const uint8_t *data, size_t len)
 	return off;
 }
 
+static bool ends_with(const uint8_t *page, size_t n, size_t len)
+{
+	return len >= CHUNK_MIN &&
+	       (XXH3_64bits_withSeed(page, n, CUT_SEED) & CUT_MASK) == 0;
+}
+
 size_t chunk_cut(const uint8_t *data, size_t len)
 {
 	size_t end = 0;
@@ -42,12 +48,17 @@ size_t chunk_cut(const uint8_t *data, size_t len)
 		if (end > 0 && is_zero(page, n))
 			break;
 		end += n;
-		if (end >= CHUNK_MIN &&
-			(XXH3_64bits_withSeed(page, n, CUT_SEED) & CUT_MASK) ==
-				0)
+		if (ends_with(page, n, end))
 			break;
 	}
 	return end;
+}
+
+bool chunk_ends(const uint8_t *data, size_t len)
+{
+	size_t last = round_down(len - 1, (uint64_t)PAGE_LEN);
+
+	return len >= CHUNK_MAX || ends_with(data + last, len - last, len);
 }
 
 struct codec {

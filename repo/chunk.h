@@ -34,6 +34,9 @@
  */
 size_t chunk_cut(const uint8_t *data, size_t len);
 
+/* Is it a whole chunk whatever follows? LEN is what chunk_cut() returned. */
+bool chunk_ends(const uint8_t *data, size_t len);
+
 /* Length of the zero pages at the beginning of DATA, 0 if there are none. */
 size_t chunk_zeroes(const uint8_t *data, size_t len);
 

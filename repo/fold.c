@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "repo/fetch.h"
+#include "repo/live_fold.h"
 #include "repo/mapbuild.h"
 #include "repo/overlay.h"
 #include "repo/rechunk.h"
@@ -15,6 +16,7 @@
 
 #define ROUND 512u
 #define BATCH_LEN (16u << 20)
+#define CACHE_LEN (16u << 20)
 #define THREADS_MAX FOLD_THREADS_MAX
 #define ATTEMPTS 5
 
@@ -31,12 +33,15 @@ struct worker {
 struct result {
 	int err; /* -EBADMSG: what its chunks held cannot be read */
 	struct digest leaf;
-	uint64_t data_before, data, lost_before, lost, read;
+	uint64_t data_before, data, lost_before, lost, touched, read;
 };
 
 struct pass {
 	const struct fold *fold;
 	struct live *live;
+	struct cache
+		*cache; /* not the readers', whose chunks would have to go */
+	struct disk *root;
 	struct writer *writer;
 	struct quarantine none; /* what cannot be read cannot be stored anew */
 	unsigned n_threads;
@@ -76,6 +81,7 @@ static void changed_pages(
 
 struct source {
 	struct live *live;
+	struct disk *root;
 	uint64_t off; /* of the window */
 };
 
@@ -83,7 +89,7 @@ static int read_now(void *arg, uint32_t off, uint32_t len, uint8_t *buf)
 {
 	const struct source *s = arg;
 
-	return live_read_frozen(s->live, s->off + off, len, buf);
+	return live_read_frozen(s->live, s->root, s->off + off, len, buf);
 }
 
 static int load_old(struct pass *p, struct worker *w, const struct digest *d)
@@ -96,6 +102,27 @@ static int load_old(struct pass *p, struct worker *w, const struct digest *d)
 		return 0;
 	err = map_load(p->fold->repo, d, 0, w->packed, &len);
 	return err < 0 ? err : leaf_unpack(w->packed, len, &w->old);
+}
+
+/* Bytes of the chunks that were written to; of what was none, the pages. */
+static uint64_t touched(const struct leaf *old, const struct page_set *changed)
+{
+	uint64_t bytes = 0;
+	uint32_t page = 0;
+
+	for (uint32_t i = 0; i <= old->n; i++) {
+		const struct leaf_extent *e = i < old->n ? &old->v[i] : NULL;
+		uint32_t end = e ? (e->off + e->len + PAGE_LEN - 1) / PAGE_LEN
+				 : WINDOW_PAGES;
+		uint64_t pages = 0;
+
+		for (; page < end; page++)
+			pages += page_in(changed, page);
+		if (pages)
+			bytes += e && e->kind == BLK_DATA ? e->len
+							  : pages * PAGE_LEN;
+	}
+	return bytes;
 }
 
 /* As after trimming a disk: no need to make zeroes to look at. */
@@ -111,12 +138,11 @@ static bool is_all_zero(struct live *l, uint64_t window)
 	       place == PLACE_ZERO;
 }
 
-static int fold_window(void *arg, uint64_t i, unsigned thread)
+static int fold_one(struct pass *p, uint64_t i, unsigned thread)
 {
-	struct pass *p = arg;
 	struct worker *w = &p->workers[thread];
 	struct result *r = &p->results[i];
-	struct source source = { p->live, p->windows[i] * WINDOW_LEN };
+	struct source source = { p->live, p->root, p->windows[i] * WINDOW_LEN };
 	uint64_t left = live_size(p->live) - source.off;
 	struct page_set changed;
 	struct rechunk job = { .old = &w->old,
@@ -134,10 +160,11 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	r->lost_before = leaf_bytes(&w->old, BLK_LOST);
 	if (is_all_zero(p->live, p->windows[i])) {
 		r->leaf = (struct digest){ { 0 } };
-		r->data = r->lost = r->read = 0;
+		r->data = r->lost = r->touched = r->read = 0;
 		return 0;
 	}
 	changed_pages(live_frozen(p->live), p->windows[i], &changed);
+	r->touched = touched(&w->old, &changed);
 	err = rechunk(&job, w->bytes, &w->fresh, &r->read);
 	if (err == 0)
 		err = leaf_write(
@@ -150,6 +177,16 @@ static int fold_window(void *arg, uint64_t i, unsigned thread)
 	r->lost = leaf_bytes(&w->fresh, BLK_LOST);
 	writer_beat(p->writer);
 	return 0;
+}
+
+static int fold_window(void *arg, uint64_t i, unsigned thread)
+{
+	struct pass *p = arg;
+	struct fold_control *c = p->fold->control;
+	int err = atomic_load(&c->stop) ? -ECANCELED : fold_one(p, i, thread);
+
+	atomic_fetch_add(&c->done, 1);
+	return err;
 }
 
 static bool is_sparse(const struct pass *p, uint64_t window)
@@ -171,8 +208,17 @@ static bool may_carry(const struct pass *p)
 	return pages <= CARRY_PAGES_MAX;
 }
 
+static int carry(struct pass *p, uint64_t window)
+{
+	struct fold_control *c = p->fold->control;
+
+	p->stats.carried++;
+	atomic_fetch_add(&c->done, 1);
+	return atomic_load(&c->stop) ? -ECANCELED : live_carry(p->live, window);
+}
+
 /* The next windows to fold from *at on; sparse ones are carried. */
-static int plan(struct pass *p, bool carry, uint64_t *at)
+static int plan(struct pass *p, bool carries, uint64_t *at)
 {
 	const struct overlay *o = live_frozen(p->live);
 	int err = 0;
@@ -184,9 +230,8 @@ static int plan(struct pass *p, bool carry, uint64_t *at)
 		if (w == UINT64_MAX)
 			break;
 		*at = w + 1;
-		if (carry && is_sparse(p, w)) {
-			err = live_carry(p->live, w);
-			p->stats.carried++;
+		if (carries && is_sparse(p, w)) {
+			err = carry(p, w);
 			continue;
 		}
 		p->olds[p->n] = map_base_digest(p->base, 0, w);
@@ -210,6 +255,7 @@ static int join(
 		return live_carry(p->live, p->windows[i]);
 	d->data += r->data - r->data_before;
 	d->lost += r->lost - r->lost_before;
+	p->stats.touched += r->touched;
 	p->stats.read += r->read;
 	return map_builder_add(m, p->windows[i], &r->leaf);
 }
@@ -217,12 +263,12 @@ static int join(
 static int fold_windows(
 	struct pass *p, struct map_builder *m, struct clone_disk *d)
 {
-	bool carry = p->fold->sparse_pages && may_carry(p);
+	bool carries = p->fold->sparse_pages && may_carry(p);
 	uint64_t at = 0;
 	int err;
 
 	do {
-		err = plan(p, carry, &at);
+		err = plan(p, carries, &at);
 		if (err == 0)
 			err = map_base_error(p->base);
 		if (err == 0)
@@ -257,11 +303,16 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 {
 	scoped(map_base_freep) struct map_base *base = NULL;
 	scoped(map_builder_freep) struct map_builder *m = NULL;
+	scoped(disk_closep) struct disk *root = NULL;
 	struct clone_disk fresh = *d;
 	int err = map_base_new(p->fold->repo, &d->root, d->size, &base);
 
+	if (err == 0)
+		err = disk_open(p->cache, live_name(p->live), &d->root, d->size,
+			d->sector_size, &root);
 	if (err < 0)
 		return err;
+	p->root = root;
 	err = map_builder_new(d->size, true, base, &p->none, p->writer,
 		leaf_writer_batch(p->nodes), &m);
 	if (err < 0)
@@ -294,6 +345,8 @@ static int pass_begin(struct pass *p)
 		.batch_len = BATCH_LEN };
 	int err = leaf_writer_new(&params, &p->nodes);
 
+	if (err == 0)
+		err = cache_new(p->fold->repo, CACHE_LEN, &p->cache);
 	p->n_threads = p->fold->n_threads;
 	for (unsigned t = 0; err == 0 && t < p->n_threads; t++) {
 		p->workers[t].bytes = malloc(WINDOW_LEN);
@@ -313,6 +366,8 @@ static void pass_end(struct pass *p)
 	}
 	if (p->nodes)
 		leaf_writer_free(p->nodes);
+	if (p->cache)
+		cache_free(p->cache);
 	free(p);
 }
 
@@ -371,10 +426,34 @@ static int attempt(const struct fold *f, struct fold_stats *stats)
 	return err;
 }
 
+void fold_stats_add(struct fold_stats *all, const struct fold_stats *more)
+{
+	all->windows += more->windows;
+	all->carried += more->carried;
+	all->touched += more->touched;
+	all->read += more->read;
+	all->fresh += more->fresh;
+	all->stored += more->stored;
+}
+
+static uint64_t count_windows(const struct fold *f)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < f->clone->disks.n; i++) {
+		const struct overlay *o = live_frozen(f->disks[i]);
+
+		n += o ? overlay_stats(o).n_windows : 0;
+	}
+	return n;
+}
+
 int fold(const struct fold *f, struct fold_stats *stats)
 {
 	int err = -ESTALE;
 
+	atomic_store(&f->control->done, 0);
+	atomic_store(&f->control->all, count_windows(f));
 	for (int i = 0; i < ATTEMPTS && err == -ESTALE; i++)
 		err = attempt(f, stats);
 	for (size_t i = 0; err == 0 && i < f->clone->disks.n; i++)

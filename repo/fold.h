@@ -13,9 +13,17 @@
 #ifndef HIVEFS_FOLD_H
 #define HIVEFS_FOLD_H
 
+#include <stdatomic.h>
+
 #include "repo/live.h"
 
 #define FOLD_THREADS_MAX 16u
+
+/* Looked at and changed while it goes on. */
+struct fold_control {
+	_Atomic bool stop;          /* -ECANCELED, quietly, before long */
+	_Atomic uint64_t done, all; /* windows */
+};
 
 struct fold {
 	struct repo *repo;
@@ -25,13 +33,17 @@ struct fold {
 	/* windows with fewer pages written stay in the stream, if all of them
 	 * together are few; 0: fold everything */
 	unsigned sparse_pages;
+	struct fold_control *control;
 };
 
 struct fold_stats {
 	uint64_t windows, carried;
+	uint64_t touched;       /* bytes of chunks that were written to */
 	uint64_t read;          /* bytes looked at to cut anew */
 	uint64_t fresh, stored; /* bytes of new chunks; as stored */
 };
+
+void fold_stats_add(struct fold_stats *all, const struct fold_stats *more);
 
 /*
  * Folds what is frozen: the caller froze it, and sees to it that nobody else

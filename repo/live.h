@@ -27,7 +27,6 @@
 #include "repo/stream.h"
 
 struct live;
-struct overlay;
 
 /*
  * Takes the stream over if OWNER is given, else reads it as it is now: what its
@@ -40,6 +39,7 @@ int must_check live_open(struct cache *c, const char *name,
 void live_close(struct live *l);
 DEFINE_CLEANUP(struct live *, live_close);
 
+const char *live_name(const struct live *l);
 uint64_t live_size(const struct live *l);
 uint32_t live_sector_size(const struct live *l);
 
@@ -74,6 +74,9 @@ int must_check live_write_side(
 /* All writes that returned before it survive power loss when it returns 0. */
 int must_check live_sync(struct live *l);
 
+/* Begins what live_sync() would have to wait for. Promises nothing. */
+void live_flush(struct live *l);
+
 /* What begins at OFF and how far it goes, within END: for SEEK_DATA, fiemap. */
 int must_check live_extent(
 	struct live *l, uint64_t off, uint64_t end, struct blk_extent *ret);
@@ -90,33 +93,5 @@ struct live_load {
 	uint64_t memory;       /* of the overlay */
 };
 struct live_load live_load(struct live *l);
-
-/*
- * Folding, for fold.c alone. What was written so far is frozen while the disk
- * is held, and the disk goes on on top of it; live_thaw() is when a clone
- * document with the new ROOT is in the store: then the frozen layer is let go
- * of, and so is the stream before the cut. A fold that fails leaves it frozen,
- * for the next one.
- */
-void live_hold(struct live *l); /* no write until live_unhold() */
-void live_unhold(struct live *l);
-int must_check live_freeze(
-	struct live *l); /* held; 1: there is a frozen layer */
-const struct overlay *live_frozen(struct live *l);
-struct disk *live_root(struct live *l);       /* valid until live_thaw() */
-uint64_t live_cut(const struct live *l);      /* sequence number */
-uint64_t live_cut_data(const struct live *l); /* live_data() at the cut */
-
-/* The disk as it was at the cut. */
-int must_check live_read_frozen(
-	struct live *l, uint64_t off, uint32_t len, uint8_t *buf);
-
-/* Takes a window's frozen pages over to the layer above, instead of folding. */
-int must_check live_carry(struct live *l, uint64_t window);
-
-/* Appends what views keep anew, so that the stream before the cut can go. */
-int must_check live_carry_side(struct live *l);
-
-int must_check live_thaw(struct live *l, const struct digest *root);
 
 #endif

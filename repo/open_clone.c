@@ -5,26 +5,19 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "repo/fold.h"
+#include "repo/keeper.h"
+#include "repo/live_fold.h"
 #include "repo/writer.h"
 #include "src/bytes.h"
 #include "src/log.h"
 #include "src/pool.h"
 
-#define STREAM_SOFT (UINT64_C(256) << 20)
-#define STREAM_HARD (UINT64_C(1) << 30)
-#define MEMORY_SOFT (UINT64_C(32) << 20)
-#define MEMORY_HARD (UINT64_C(128) << 20)
-
 /* A window with fewer pages written is not worth folding by itself. */
 #define SPARSE_PAGES 64
-#define SYNC_SECONDS 5
-#define RETRY_SECONDS 2 /* after a fold that failed */
 
 struct open_clone {
 	struct repo *repo;
@@ -32,30 +25,10 @@ struct open_clone {
 	size_t n_disks;
 	pthread_mutex_t folding; /* held by the one who folds */
 	struct clone clone;      /* folding */
-	pthread_t keeper;
-	bool has_keeper;
-	sem_t wake;
-	_Atomic bool stop;
-	_Atomic int failed; /* what the last fold ended with */
+	struct keeper keeper;
+	pthread_mutex_t counting; /* for moments */
+	struct fold_stats folded; /* counting */
 };
-
-static struct live_load load_of(struct open_clone *o)
-{
-	struct live_load all = { 0 };
-
-	for (size_t i = 0; i < o->n_disks; i++) {
-		struct live_load l = live_load(o->disks[i]);
-
-		all.stream_bytes += l.stream_bytes;
-		all.memory += l.memory;
-	}
-	return all;
-}
-
-static bool above(const struct live_load *l, uint64_t stream, uint64_t memory)
-{
-	return l->stream_bytes > stream || l->memory > memory;
-}
 
 /* Folding held. All disks at one instant: nobody writes between the first
  * freeze and the last. */
@@ -67,25 +40,36 @@ static int freeze(struct open_clone *o)
 		live_hold(o->disks[i]);
 	for (size_t i = 0; err >= 0 && i < o->n_disks; i++)
 		err = live_freeze(o->disks[i]);
+	keeper_fold_begin(&o->keeper);
 	for (size_t i = o->n_disks; i-- > 0;)
 		live_unhold(o->disks[i]);
 	return MIN_OF(err, 0);
 }
 
+static void count(struct open_clone *o, const struct fold_stats *stats)
+{
+	pthread_mutex_lock(&o->counting);
+	for (size_t i = 0; i < o->n_disks; i++)
+		fold_stats_add(&o->folded, &stats[i]);
+	pthread_mutex_unlock(&o->counting);
+}
+
 /* Folding held. */
-static int fold_frozen(
-	struct open_clone *o, unsigned sparse_pages, struct fold_stats *stats)
+static int fold_frozen(struct open_clone *o, unsigned n_threads,
+	unsigned sparse_pages, struct fold_stats *stats)
 {
 	struct fold f = { .repo = o->repo,
 		.clone = &o->clone,
 		.disks = o->disks,
-		.n_threads = cpu_count(),
-		.sparse_pages = sparse_pages };
+		.n_threads = MIN_OF(n_threads, FOLD_THREADS_MAX),
+		.sparse_pages = sparse_pages,
+		.control = &o->keeper.control };
 	int err;
 
-	f.n_threads = MIN_OF(f.n_threads, FOLD_THREADS_MAX);
 	err = fold(&f, stats);
-	atomic_store(&o->failed, err);
+	if (err == 0)
+		count(o, stats);
+	keeper_fold_end(&o->keeper, err);
 	return err;
 }
 
@@ -97,8 +81,9 @@ static bool any_frozen(struct open_clone *o)
 	return false;
 }
 
-static int fold_now(struct open_clone *o)
+static int fold_now(void *arg)
 {
+	struct open_clone *o = arg;
 	scoped(freep) struct fold_stats *stats =
 		calloc(o->n_disks, sizeof(*stats));
 	int err;
@@ -108,54 +93,42 @@ static int fold_now(struct open_clone *o)
 	pthread_mutex_lock(&o->folding);
 	err = freeze(o);
 	if (err == 0 && any_frozen(o))
-		err = fold_frozen(o, SPARSE_PAGES, stats);
+		err = fold_frozen(
+			o, (cpu_count() + 1) / 2, SPARSE_PAGES, stats);
+	else
+		keeper_fold_end(&o->keeper, err);
 	pthread_mutex_unlock(&o->folding);
 	return err;
 }
 
-static void *keep(void *arg)
-{
-	struct open_clone *o = arg;
-	time_t synced = time(NULL);
-
-	while (!atomic_load(&o->stop)) {
-		struct timespec until;
-		struct live_load l;
-		int wait = 1;
-
-		l = load_of(o);
-		if (above(&l, STREAM_SOFT, MEMORY_SOFT))
-			wait = fold_now(o) < 0 ? RETRY_SECONDS : 0;
-		clock_gettime(CLOCK_REALTIME, &until);
-		if (until.tv_sec - synced >= SYNC_SECONDS ||
-			until.tv_sec < synced) {
-			synced = until.tv_sec;
-			for (size_t i = 0; i < o->n_disks; i++)
-				if (live_sync(o->disks[i]) < 0)
-					log_debug("clone", "not synced");
-		}
-		until.tv_sec += wait;
-		if (wait)
-			sem_timedwait(&o->wake, &until);
-	}
-	return NULL;
-}
-
 int open_clone_admit(struct open_clone *o)
 {
-	const struct timespec pause = { .tv_nsec = 5000000 };
-	struct live_load l = load_of(o);
+	return keeper_admit(&o->keeper);
+}
 
-	if (!above(&l, STREAM_SOFT, MEMORY_SOFT))
-		return 0;
-	sem_post(&o->wake);
-	while (above(&l, STREAM_HARD, MEMORY_HARD)) {
-		if (atomic_load(&o->failed) == -ENOSPC)
-			return -ENOSPC;
-		nanosleep(&pause, NULL);
-		l = load_of(o);
-	}
-	return 0;
+void open_clone_wrote(struct open_clone *o, uint64_t len)
+{
+	keeper_wrote(&o->keeper, len);
+}
+
+void open_clone_folding(
+	const struct open_clone *o, uint64_t *ret_all, uint64_t *ret_done)
+{
+	const struct keeper *k = &o->keeper;
+	bool folding = atomic_load(&k->frozen) > 0;
+
+	*ret_all = folding ? atomic_load(&k->control.all) : 0;
+	*ret_done = folding ? atomic_load(&k->control.done) : 0;
+}
+
+struct fold_stats open_clone_folded(struct open_clone *o)
+{
+	struct fold_stats folded;
+
+	pthread_mutex_lock(&o->counting);
+	folded = o->folded;
+	pthread_mutex_unlock(&o->counting);
+	return folded;
 }
 
 static int take_disks(
@@ -191,7 +164,7 @@ static int try_take(struct cache *c, const struct uuid *id,
 		return fail(ENOMEM, "clone: %m");
 	o->repo = cache_repo(c);
 	pthread_mutex_init(&o->folding, NULL);
-	sem_init(&o->wake, 0, 0);
+	pthread_mutex_init(&o->counting, NULL);
 	err = clone_get(o->repo, id, &o->clone);
 	if (err == 0)
 		err = take_disks(o, c, owner);
@@ -201,12 +174,12 @@ static int try_take(struct cache *c, const struct uuid *id,
 	if (err == 0 && now.version != o->clone.version)
 		err = -ESTALE;
 	clone_fini(&now);
-	if (err == 0) {
-		err = pthread_create(&o->keeper, NULL, keep, o);
-		o->has_keeper = err == 0;
-		if (err > 0)
-			err = fail(err, "clone: %m");
-	}
+	o->keeper = (struct keeper){ .disks = o->disks,
+		.n_disks = o->n_disks,
+		.fold = fold_now,
+		.arg = o };
+	if (err == 0)
+		err = keeper_start(&o->keeper);
 	if (err < 0)
 		open_clone_close(o);
 	else
@@ -227,11 +200,8 @@ int open_clone_take(struct cache *c, const struct uuid *id,
 
 void open_clone_close(struct open_clone *o)
 {
-	atomic_store(&o->stop, true);
-	if (o->has_keeper) {
-		sem_post(&o->wake);
-		pthread_join(o->keeper, NULL);
-	}
+	if (o->keeper.n_threads > 0)
+		keeper_stop(&o->keeper);
 	for (size_t i = 0; i < o->n_disks; i++) {
 		if (live_sync(o->disks[i]) < 0)
 			log_debug("clone", "not synced");
@@ -239,7 +209,7 @@ void open_clone_close(struct open_clone *o)
 	}
 	free(o->disks);
 	clone_fini(&o->clone);
-	sem_destroy(&o->wake);
+	pthread_mutex_destroy(&o->counting);
 	pthread_mutex_destroy(&o->folding);
 	free(o);
 }
@@ -369,13 +339,13 @@ static int commit(
 
 	/* what an earlier fold left frozen is no cut of now */
 	if (any_frozen(o))
-		err = fold_frozen(o, SPARSE_PAGES, stats);
+		err = fold_frozen(o, cpu_count(), SPARSE_PAGES, stats);
 	if (err == 0)
 		err = begin_time(o, &p->id.time);
 	if (err == 0)
 		err = freeze(o);
 	if (err == 0)
-		err = fold_frozen(o, 0, stats);
+		err = fold_frozen(o, cpu_count(), 0, stats);
 	return err < 0 ? err : publish(o, stats, p);
 }
 

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * open_clone - a clone that this process owns: its disks, live, and a thread
- * that keeps what is unfolded within bounds.
- *
- * Bounds, per clone: folding begins at 256 MiB of stream or 32 MiB of overlay;
- * writers wait at 1 GiB or 128 MiB. So opening a clone replays 1 GiB at most.
- * Every 5 s what was written is synced, asked for or not.
+ * open_clone - a clone that this process owns: its disks, live, and a keeper
+ * that syncs them and has them folded.
  *
  * Ownership  open_clone_take() returns owned, borrows the cache.
  * Threads    any thread, but open_clone_close().
@@ -14,6 +10,7 @@
 #ifndef HIVEFS_OPEN_CLONE_H
 #define HIVEFS_OPEN_CLONE_H
 
+#include "repo/fold.h"
 #include "repo/live.h"
 
 struct open_clone;
@@ -36,11 +33,16 @@ int must_check open_clone_discard(struct open_clone *o);
 struct live *open_clone_disk(struct open_clone *o, size_t i);
 size_t open_clone_disks(const struct open_clone *o);
 
-/*
- * What a writer calls before it writes: waits while more is unfolded than the
- * bounds allow. -ENOSPC if folding fails for want of space.
- */
+/* As the functions of keeper.h: what a writer calls before and after. */
 int must_check open_clone_admit(struct open_clone *o);
+void open_clone_wrote(struct open_clone *o, uint64_t len);
+
+/* A fold that is under way: windows in all, and how many are done; or 0, 0. */
+void open_clone_folding(
+	const struct open_clone *o, uint64_t *ret_all, uint64_t *ret_done);
+
+/* What folds of it did, of all its disks, since it is ours. */
+struct fold_stats open_clone_folded(struct open_clone *o);
 
 /* Was anything ever written to any of its disks? */
 bool open_clone_written(struct open_clone *o);

@@ -110,6 +110,35 @@ static uint32_t limit(const struct state *s, uint32_t i)
 	return i < s->n ? s->v[i].off : s->r->len;
 }
 
+/*
+ * How long the chunk at AT, in part I, is. No more is loaded than what it takes
+ * to know: mostly the old chunk, whose last page still ends it. Unchanged
+ * zeroes need not be looked at to end one.
+ */
+static int cut_chunk(
+	struct state *s, uint32_t i, uint32_t at, uint32_t stop, size_t *ret_n)
+{
+	uint32_t max = MIN_OF(at + CHUNK_MAX, stop);
+	const uint8_t *p = s->bytes + at;
+
+	for (;;) {
+		size_t have = MIN_OF(s->loaded, max) - at;
+		size_t n = chunk_cut(p, have);
+		int err;
+
+		*ret_n = n;
+		if (n < have || n == max - at || chunk_ends(p, n))
+			return 0;
+		while (i < s->n && s->v[i].end <= s->loaded)
+			i++;
+		if (i == s->n || (!s->v[i].anew && s->v[i].kind == BLK_ZERO))
+			return 0;
+		err = load(s, MIN_OF(s->v[i].end, max));
+		if (err < 0)
+			return err;
+	}
+}
+
 /* Cuts from the beginning of part I on; *ret_i is the one to go on with. */
 static int cut(struct state *s, uint32_t i, struct leaf *leaf, uint32_t *ret_i)
 {
@@ -119,6 +148,7 @@ static int cut(struct state *s, uint32_t i, struct leaf *leaf, uint32_t *ret_i)
 	s->loaded = MAX_OF(s->loaded, at);
 	while (at < stop) {
 		struct digest d;
+		uint32_t end;
 		size_t n;
 		int err;
 
@@ -127,7 +157,8 @@ static int cut(struct state *s, uint32_t i, struct leaf *leaf, uint32_t *ret_i)
 		/* the cuts meet: what follows is as it was */
 		if (at == s->v[i].off && !s->v[i].anew)
 			break;
-		err = load(s, MIN_OF(at + CHUNK_MAX, stop));
+		end = MIN_OF(at + CHUNK_MAX, s->v[i].end);
+		err = load(s, MIN_OF(end, stop));
 		if (err < 0)
 			return err;
 		n = chunk_zeroes(
@@ -135,7 +166,9 @@ static int cut(struct state *s, uint32_t i, struct leaf *leaf, uint32_t *ret_i)
 		if (n) {
 			leaf_add(leaf, (uint32_t)n, BLK_ZERO, NULL);
 		} else {
-			n = chunk_cut(s->bytes + at, s->loaded - at);
+			err = cut_chunk(s, i, at, stop, &n);
+			if (err < 0)
+				return err;
 			d = digest_of(s->bytes + at, n);
 			leaf_add(leaf, (uint32_t)n, BLK_DATA, &d);
 		}

@@ -226,6 +226,8 @@ void side_apply(struct side *s, const struct wrecord *r, const uint8_t *data)
 		space->has_length = false;
 		break;
 	case WRECORD_ZERO:
+	case WRECORD_PAGES:
+	case WRECORD_HOLES:
 		break;
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -54,6 +54,11 @@ int stream_sync(struct stream *st)
 	return st->ops->sync(st);
 }
 
+void stream_flush(struct stream *st)
+{
+	st->ops->flush(st);
+}
+
 uint64_t stream_next(const struct stream *st)
 {
 	return st->ops->next(st);

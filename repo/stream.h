@@ -14,8 +14,8 @@
  * until it is trimmed: place + n is the n-th byte after it.
  *
  * Ownership  stream_open() returns owned, borrows the store.
- * Threads    stream_append(): one thread at a time; sync, read and trim: any
- *            thread, beside it.
+ * Threads    stream_append(): one thread at a time; all others: any thread,
+ *            beside it.
  * Errors     -EBUSY, logged with who has it; -ENOSPC quietly from append: the
  *            record is not there and the next may be tried; -ESTALE, logged,
  *            if it was taken from us: it is over for good; -EBADMSG, logged.
@@ -74,6 +74,9 @@ int must_check stream_append(struct stream *st, const struct iovec *iov,
 
 /* All appended before the call survives power loss when it returns 0. */
 int must_check stream_sync(struct stream *st);
+
+/* Begins what stream_sync() would have to wait for. Promises nothing. */
+void stream_flush(struct stream *st);
 
 /* The sequence number that the next record will have. */
 uint64_t stream_next(const struct stream *st);

@@ -49,6 +49,14 @@ static int sync_all(struct stream *st)
 	return e->tail ? stream_tail_sync(e->tail) : 0;
 }
 
+static void flush(struct stream *st)
+{
+	struct embedded_stream *e = embedded_of(st);
+
+	if (e->tail)
+		stream_tail_flush(e->tail);
+}
+
 static uint64_t next(const struct stream *st)
 {
 	struct embedded_stream *e = embedded_of(st);
@@ -125,6 +133,7 @@ static void close_it(struct stream *st)
 static const struct stream_ops ops = {
 	.append = append,
 	.sync = sync_all,
+	.flush = flush,
 	.next = next,
 	.read = read_at,
 	.trim = trim,

@@ -15,6 +15,7 @@ struct stream_ops {
 	int (*append)(struct stream *st, const struct iovec *iov, int n_iov,
 		uint32_t len, uint64_t *ret_seq, uint64_t *ret_place);
 	int (*sync)(struct stream *st);
+	void (*flush)(struct stream *st);
 	uint64_t (*next)(const struct stream *st);
 	int (*read)(struct stream *st, uint64_t place, void *buf, size_t len);
 	int (*trim)(struct stream *st, uint64_t seq);

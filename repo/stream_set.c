@@ -147,6 +147,16 @@ void stream_set_end(struct stream_set *s, struct stream_file *f, uint64_t end)
 	pthread_mutex_unlock(&s->lock);
 }
 
+uint64_t stream_set_end_of(struct stream_set *s, const struct stream_file *f)
+{
+	uint64_t end;
+
+	pthread_mutex_lock(&s->lock);
+	end = f->end;
+	pthread_mutex_unlock(&s->lock);
+	return end;
+}
+
 uint64_t stream_set_bytes(struct stream_set *s)
 {
 	uint64_t bytes;

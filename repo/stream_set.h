@@ -49,6 +49,7 @@ void stream_set_put(struct stream_set *s, struct stream_file *f);
 
 /* Where its records end now. */
 void stream_set_end(struct stream_set *s, struct stream_file *f, uint64_t end);
+uint64_t stream_set_end_of(struct stream_set *s, const struct stream_file *f);
 uint64_t stream_set_bytes(struct stream_set *s);
 
 /*

@@ -12,14 +12,6 @@
 
 #define SMALL (64u << 10)
 
-/*
- * Writing to the disk is begun while records still come, so that a new file
- * does not wait for 64 MiB of the old one: appending 512 MiB in records of 1
- * MiB with one sync at the end is 1.13 to 1.18 of the rate of write and fsync
- * of a plain file, without it 0.77 (medians of 6, ext4).
- */
-#define FLUSH_STEP (8u << 20)
-
 int stream_tail_init(
 	struct stream_tail *t, struct stream_set *set, uint64_t next)
 {
@@ -84,6 +76,24 @@ int stream_tail_sync(struct stream_tail *t)
 		r = sync_last(t);
 	pthread_mutex_unlock(&t->sync);
 	return r;
+}
+
+/*
+ * Appending 512 MiB in records of 1 MiB with one sync at the end is 1.13 to
+ * 1.18 of the rate of write and fsync of a plain file when this is called now
+ * and then, else 0.77 (medians of 6, ext4).
+ */
+void stream_tail_flush(struct stream_tail *t)
+{
+	uint64_t end;
+
+	pthread_mutex_lock(&t->sync);
+	end = stream_set_end_of(t->set, t->last);
+	if (end > t->flushing)
+		(void)sync_file_range(t->last->fd, (off_t)t->flushing,
+			(off_t)(end - t->flushing), SYNC_FILE_RANGE_WRITE);
+	t->flushing = end;
+	pthread_mutex_unlock(&t->sync);
 }
 
 /* Both locks held, all is synced. */
@@ -158,7 +168,9 @@ static uint64_t payload_sum(
  * journal; one of bytes that were there before only writes them: 0.58 of the
  * rate of overwriting against 1.0 (ext4, 4 KiB, medians). So a small record
  * that would make the file grow brings zeroes along for those that follow. 64
- * KiB to 4 MiB of them made no difference.
+ * KiB to 4 MiB of them made no difference. Where nothing is synced it pays, too:
+ * a page of the cache for all of them is made once, and 4 KiB take 1.9 us to
+ * append instead of 3.6; with 1 MiB it is 3.3.
  */
 static size_t ahead(const struct stream_tail *t, uint64_t len, uint32_t payload)
 {
@@ -255,11 +267,6 @@ static int append(struct stream_tail *t, struct stream_record *rec,
 		return undo(t, done, err);
 	t->zeroed = MAX_OF(t->zeroed, t->end + done);
 	t->end += len;
-	if (t->end - t->flushing >= FLUSH_STEP) {
-		(void)sync_file_range(t->last->fd, (off_t)t->flushing,
-			(off_t)(t->end - t->flushing), SYNC_FILE_RANGE_WRITE);
-		t->flushing = t->end;
-	}
 	stream_set_end(t->set, t->last, t->end);
 	t->next = stream_record_next(rec);
 	return 0;

@@ -3,7 +3,8 @@
  * stream_tail - the end of a stream of an embedded store that is ours:
  * appending, syncing, and going on in a new file.
  *
- * Threads    append and roll take turns; sync: any thread, beside them.
+ * Threads    append and roll take turns; sync and flush: any thread, beside
+ *            them.
  * Errors     -ENOSPC quietly: nothing was appended; else logged. After a failed
  *            fdatasync nobody knows what is on disk, and trying again would
  *            say that all is: it is over, -EIO, until the stream is opened
@@ -31,7 +32,7 @@ struct stream_tail {
 	uint64_t seed;         /* turn; of the last file */
 	uint64_t end;          /* turn; of its records */
 	uint64_t zeroed;       /* turn; there are zeroes from end to here */
-	uint64_t flushing;     /* turn; up to here its bytes are on their way */
+	uint64_t flushing;     /* sync; up to here its bytes are on their way */
 	_Atomic uint64_t next; /* what the next record will be */
 	_Atomic uint64_t synced; /* all before it is */
 	_Atomic bool failed;
@@ -48,6 +49,7 @@ int must_check stream_tail_append(struct stream_tail *t, enum stream_kind kind,
 	const struct iovec *iov, int n_iov, uint32_t len, uint64_t *ret_seq,
 	uint64_t *ret_place);
 int must_check stream_tail_sync(struct stream_tail *t);
+void stream_tail_flush(struct stream_tail *t);
 
 /* A new file if all records are before SEQ and they are MIN bytes or more. */
 int must_check stream_tail_roll(

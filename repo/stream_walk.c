@@ -290,9 +290,14 @@ int stream_walk(struct stream_walk *w)
 	if (!r.buf)
 		return fail(ENOMEM, "%s: %m", r.dir->path);
 	w->next = f[start]->first;
-	for (size_t i = start; i < n && err == 0; i++)
+	for (size_t i = start; i < n && err == 0; i++) {
+		/* the disk need not wait for us to come to it */
+		if (i + 1 < n && f[i + 1]->fd >= 0)
+			(void)posix_fadvise(
+				f[i + 1]->fd, 0, 0, POSIX_FADV_WILLNEED);
 		err = walk_file(
 			w, &r, f[i]->number, i + 1 < n ? f[i + 1] : NULL);
+	}
 	free(r.buf);
 	/* its takeover was synced before anything could tell of FROM */
 	if (err == 0 && stream_epoch(w->next) < stream_epoch(w->from))

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * power - power cuts for what lies below one directory: calls that change it
- * are recorded, not synced, and power_cut() makes it what a disk could hold if
- * power had failed after the first K of them. What was synced by then is there;
- * of the rest each 512-byte sector, each truncation and each name may be or
- * not. From the call numbered power.die_at on, all of them fail and do nothing:
- * as if the process had been killed, but for memory, which it still has to
- * free.
+ * power - power cuts for what lies below one directory, or a whole repository:
+ * calls that change it, LMDB's too, are recorded, not synced, and power_cut()
+ * makes it what a disk could hold if power had failed after the first K of
+ * them. What was synced by then is there; of the rest each 512-byte sector,
+ * each truncation and each name may be or not. From the call numbered
+ * power.die_at on, all of them fail and do nothing: as if the process had been
+ * killed, but for memory, which it still has to free.
  *
- * Include once in a program: it defines the calls. One thread.
+ * Include once in a program: it defines the calls. Any thread.
  */
 #ifndef HIVEFS_TEST_POWER_H
 #define HIVEFS_TEST_POWER_H
@@ -17,6 +17,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -52,19 +53,41 @@ struct power_op {
 	/* name is that of child, and no longer anything else; was is gone */
 	char name[40], was[40];
 	struct power_obj *child;
+	bool lasts; /* written with O_DSYNC */
 };
 
 static struct {
 	bool on;
-	char top[700], name[40]; /* below TOP, only NAME */
+	char top[700], name[40]; /* below TOP, only NAME; "": all */
 	struct power_obj *root;
 	struct vec(struct power_obj *) objs;
 	struct vec(struct power_op) log;
 	struct power_obj *of_fd[POWER_FDS];
+	bool dsync[POWER_FDS];
 	size_t die_at;
 	uint64_t seed;
 	unsigned odds; /* of what was not synced, in 8 */
-} power;
+	pthread_mutex_t turn;
+} power = { .turn = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP };
+
+/* What is in a library calls it, too, by its name or by an older one. */
+#define POWER_CALL __attribute__((visibility("default")))
+
+static bool power_enter(void)
+{
+	pthread_mutex_lock(&power.turn);
+	return true;
+}
+
+static void power_leave(const bool *in)
+{
+	(void)in;
+	pthread_mutex_unlock(&power.turn);
+}
+
+#define POWER_TURN                                                             \
+	__attribute__((cleanup(power_leave), unused)) bool power_in =          \
+		power_enter()
 
 static uint64_t power_random(uint64_t below)
 {
@@ -150,14 +173,41 @@ static struct power_obj *power_at(int fd, const char *name)
 	return power.of_fd[fd];
 }
 
-int openat(int at, const char *name, int flags, ...)
+/* From DIR on along all of PATH but its last name. */
+static struct power_obj *power_walk(struct power_obj *dir, const char **path)
 {
-	struct power_obj *dir = power_at(at, name), *o = NULL;
+	const char *slash;
+
+	while (dir && (slash = strchr(*path, '/'))) {
+		char name[40] = "";
+
+		power_must(slash - *path < (ssize_t)sizeof(name));
+		memcpy(name, *path, (size_t)(slash - *path));
+		dir = *name ? power_find(&dir->names, name) : dir;
+		*path = slash + 1;
+	}
+	return dir;
+}
+
+POWER_CALL int openat(int at, const char *path, int flags, ...)
+{
+	POWER_TURN;
+	size_t top = strlen(power.top);
+	struct power_obj *dir, *o = NULL;
+	const char *name = path;
 	int fd;
 
+	if (!power.on || *path != '/')
+		dir = power_walk(power_at(at, path), &name);
+	else if (!*power.name && strncmp(path, power.top, top) == 0 &&
+		 (!path[top] || path[top] == '/'))
+		dir = power_walk(power.root,
+			(name = path[top] ? path + top + 1 : ".", &name));
+	else
+		dir = NULL;
 	if (flags & (O_CREAT | O_TRUNC) && power_dead(dir))
 		return -1;
-	fd = (int)syscall(SYS_openat, at, name, flags, 0600);
+	fd = (int)syscall(SYS_openat, at, path, flags, 0600);
 
 	if (dir && fd >= 0) {
 		o = strcmp(name, ".") == 0 ? dir
@@ -169,13 +219,27 @@ int openat(int at, const char *name, int flags, ...)
 			power_op(POWER_TRUNCATE, o);
 		}
 	}
-	if (fd >= 0 && fd < POWER_FDS)
+	if (fd >= 0 && fd < POWER_FDS) {
 		power.of_fd[fd] = o;
+		power.dsync[fd] = flags & O_DSYNC;
+	}
 	return fd;
 }
 
-int mkdirat(int at, const char *name, mode_t mode)
+POWER_CALL int open(const char *path, int flags, ...)
 {
+	return openat(AT_FDCWD, path, flags, 0600);
+}
+
+POWER_CALL int power_old_open(const char *path, int flags, ...) __asm__("open");
+POWER_CALL int power_old_open(const char *path, int flags, ...)
+{
+	return openat(AT_FDCWD, path, flags, 0600);
+}
+
+POWER_CALL int mkdirat(int at, const char *name, mode_t mode)
+{
+	POWER_TURN;
 	struct power_obj *dir = power_at(at, name);
 	int r;
 
@@ -188,8 +252,9 @@ int mkdirat(int at, const char *name, mode_t mode)
 	return r;
 }
 
-int renameat(int from, const char *a, int to, const char *b)
+POWER_CALL int renameat(int from, const char *a, int to, const char *b)
 {
+	POWER_TURN;
 	struct power_obj *dir = power_at(from, NULL);
 	int r;
 
@@ -202,8 +267,9 @@ int renameat(int from, const char *a, int to, const char *b)
 	return r;
 }
 
-int unlinkat(int at, const char *name, int flags)
+POWER_CALL int unlinkat(int at, const char *name, int flags)
 {
+	POWER_TURN;
 	struct power_obj *dir = power_at(at, name);
 	int r;
 
@@ -216,8 +282,9 @@ int unlinkat(int at, const char *name, int flags)
 	return r;
 }
 
-int ftruncate(int fd, off_t len)
+POWER_CALL int ftruncate(int fd, off_t len)
 {
+	POWER_TURN;
 	struct power_obj *o = power_at(fd, NULL);
 
 	if (power_dead(o))
@@ -229,6 +296,7 @@ int ftruncate(int fd, off_t len)
 
 static int power_sync(int call, int fd)
 {
+	POWER_TURN;
 	struct power_obj *o = power_at(fd, NULL);
 
 	if (!o)
@@ -239,24 +307,33 @@ static int power_sync(int call, int fd)
 	return 0;
 }
 
-int fsync(int fd)
+POWER_CALL int power_old_ftruncate(int fd, off_t len) __asm__("ftruncate");
+POWER_CALL int power_old_ftruncate(int fd, off_t len)
+{
+	return ftruncate(fd, len);
+}
+
+POWER_CALL int fsync(int fd)
 {
 	return power_sync(SYS_fsync, fd);
 }
 
-int fdatasync(int fd)
+POWER_CALL int fdatasync(int fd)
 {
 	return power_sync(SYS_fdatasync, fd);
 }
 
-ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
+POWER_CALL ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
+	POWER_TURN;
 	struct power_obj *o = power_at(fd, NULL);
 	struct power_op *op;
 
 	if (power_dead(o))
 		return -1;
 	op = o ? power_op(POWER_WRITE, o) : NULL;
+	if (op)
+		op->lasts = power.dsync[fd];
 	for (int i = 0; op && i < n; i++) {
 		size_t len = iov[i].iov_len;
 
@@ -269,11 +346,36 @@ ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 	return syscall(SYS_pwritev, fd, iov, n, off, 0);
 }
 
-ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
+POWER_CALL ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
 {
 	struct iovec iov = { (void *)(uintptr_t)buf, len };
 
 	return pwritev(fd, &iov, 1, off);
+}
+
+POWER_CALL ssize_t power_old_pwrite(
+	int fd, const void *buf, size_t len, off_t off) __asm__("pwrite");
+POWER_CALL ssize_t power_old_pwrite(
+	int fd, const void *buf, size_t len, off_t off)
+{
+	return pwrite(fd, buf, len, off);
+}
+
+/* LMDB's way to write several pages. */
+POWER_CALL ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	POWER_TURN;
+	off_t off;
+	ssize_t done;
+
+	if (!power_at(fd, NULL))
+		return syscall(SYS_writev, fd, iov, n);
+	off = lseek(fd, 0, SEEK_CUR);
+	power_must(off >= 0);
+	done = pwritev(fd, iov, n, off);
+	if (done > 0)
+		power_must(lseek(fd, done, SEEK_CUR) >= 0);
+	return done;
 }
 
 static void power_load(struct power_obj *o, const char *path)
@@ -290,7 +392,8 @@ static void power_load(struct power_obj *o, const char *path)
 
 		snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name);
 		if (e->d_name[0] == '.' || stat(sub, &st) != 0 ||
-			(o == power.root && strcmp(e->d_name, power.name) != 0))
+			(o == power.root && *power.name &&
+				strcmp(e->d_name, power.name) != 0))
 			continue;
 		child = power_new(S_ISDIR(st.st_mode));
 		power_set(&o->begin, e->d_name, child);
@@ -309,7 +412,8 @@ static void power_load(struct power_obj *o, const char *path)
 	closedir(dir);
 }
 
-/* Records from here on; what there is below TOP/NAME is on the disk. */
+/* Records from here on; what there is below TOP/NAME is on the disk. NAME "":
+ * TOP is a repository that nobody has open. */
 static void power_begin(const char *top, const char *name)
 {
 	snprintf(power.top, sizeof(power.top), "%s", top);
@@ -377,7 +481,8 @@ static void power_write(struct power_obj *o, const char *path, size_t k)
 			synced = i;
 	for (size_t i = 0; i < k; i++)
 		if (power.log.v[i].obj == o)
-			power_apply(&d, &names, &power.log.v[i], i < synced);
+			power_apply(&d, &names, &power.log.v[i],
+				i < synced || power.log.v[i].lasts);
 	if (!o->dir) {
 		fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
 		power_must(fd >= 0 && write(fd, d.v, d.n) == (ssize_t)d.n);
@@ -415,8 +520,8 @@ static void power_cut(size_t k)
 	char command[1000];
 
 	power.on = false;
-	snprintf(command, sizeof(command), "rm -rf '%s/%s'", power.top,
-		power.name);
+	snprintf(command, sizeof(command), "rm -rf '%s/%s'%s", power.top,
+		power.name, *power.name ? "" : "* ");
 	power_must(system(command) == 0);
 	power_write(power.root, power.top, k);
 	power_end();

@@ -23,6 +23,7 @@
 #include "repo/chunk.h"
 #include "repo/fold.h"
 #include "repo/ingest.h"
+#include "repo/live_fold.h"
 #include "repo/open_clone.h"
 #include "src/blk_file.h"
 #include "src/bytes.h"
@@ -266,6 +267,7 @@ static void folding_beside_writes(void **state)
 	struct open_clone *o = take_clone("work");
 	struct uuid id = clone_named_id("work");
 	struct live *l = open_clone_disk(o, 0);
+	struct fold_control control = { .stop = false };
 	struct clone c;
 
 	(void)state;
@@ -275,7 +277,8 @@ static void folding_beside_writes(void **state)
 			.clone = &c,
 			.disks = &l,
 			.n_threads = 2,
-			.sparse_pages = round % 2 ? 64 : 0 };
+			.sparse_pages = round % 2 ? 64 : 0,
+			.control = &control };
 
 		for (unsigned i = 0; i < 20; i++)
 			one_write(l);
@@ -445,9 +448,12 @@ static void scattered_writes_cost_their_chunks(void **state)
 	struct live *l = open_clone_disk(o, 0);
 	struct fold_stats stats;
 	struct clone c;
-	struct fold f = {
-		.repo = repo, .clone = &c, .disks = &l, .n_threads = 1
-	};
+	struct fold_control control = { .stop = false };
+	struct fold f = { .repo = repo,
+		.clone = &c,
+		.disks = &l,
+		.n_threads = 1,
+		.control = &control };
 
 	(void)state;
 	for (unsigned i = 0; i < 6; i++) {

@@ -8,8 +8,9 @@
 #                        [--json]
 #
 # Without an IMAGE one of some 2 GiB is made of this system's own files. PARTs
-# are write zero warm cold formats boot points huge; without --only it is all of them. DIR
-# (else $TMPDIR or /tmp) needs three times the size of the image, and 10 GiB.
+# are write zero warm cold clone scatter open cloneboot formats boot points huge;
+# without --only it is all of them. DIR (else $TMPDIR or /tmp) needs three times
+# the size of the image, and 10 GiB.
 #
 # Each hivefs figure is taken next to its baseline, N times (3) in turns; shown
 # are the medians of both and the median of the N ratios. Where a source is
@@ -23,7 +24,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
-parts=(write zero warm cold formats boot points huge)
+parts=(write zero warm cold clone scatter open cloneboot formats boot points
+	huge)
 image=
 scratch=${TMPDIR:-/tmp}
 repeat=3
@@ -123,7 +125,8 @@ calc() {
 
 {
 	[ -e "$build/build.ninja" ] || meson setup "$build"
-	ninja -C "$build" hivefs tools/bench/{ceiling,fuse-null,measure}
+	ninja -C "$build" hivefs \
+		tools/bench/{ceiling,fuse-null,measure,scatter}
 } >"$dir/build.log" 2>&1 || {
 	cat "$dir/build.log" >&2
 	exit 1
@@ -398,6 +401,224 @@ part_cold() {
 	warm "$image"
 }
 
+# fio_write FILE BS DIRECT SIZE OPTION...: sets $rate, bytes a second. Buffers are
+# where a guest's are: at pages.
+fio_write() {
+	fio --name=write --filename="$1" --bs="$2" --direct="$3" --size="$4" \
+		--thread --group_reporting --ioengine=psync --iomem_align=4k \
+		--invalidate=1 --randrepeat=0 --allow_file_create=0 \
+		"${@:5}" --output-format=json >"$dir/fio" 2>"$dir/out" || {
+		cat "$dir/out" "$dir/fio" >&2
+		exit 1
+	}
+	rate=$(jq '.jobs[0].write.bw_bytes' "$dir/fio")
+}
+
+# Nobody has it once its files are closed, a moment later.
+drop_clone() {
+	local n
+	for ((n = 0; n < 500; n++)); do
+		! "$hivefs" discard bench >"$dir/out" 2>&1 || return 0
+		sleep 0.01
+	done
+	cat "$dir/out" >&2
+	exit 1
+}
+
+# fresh_clone POINT: $disk is its file, as nothing was ever written to it
+fresh_clone() {
+	[ ! -e "$mnt/clones/bench" ] || drop_clone
+	"$hivefs" clone "$1" bench >"$dir/out"
+	disk=$mnt/clones/bench/disk0.img
+	sync -f "$dir"
+}
+
+clone_status() {
+	jq ".clones[] | select(.clone == \"bench\") | $1" \
+		"$mnt/.hivefs/status.json"
+}
+
+# raw_disk MIB: $raw is a file of that much of the image, all of it written
+raw_disk() {
+	raw=$dir/raw
+	[ -e "$raw" ] || dd if="$image" of="$raw" bs=1M count="$1" status=none
+	sync -f "$dir"
+}
+
+# Writes that nobody syncs, against memory; as a clone's file is opened.
+clone_random() {
+	local jobs time=(--rw=randwrite --time_based --runtime=1)
+	for jobs in 1 4; do
+		fresh_clone vm@latest
+		fio_write "$disk" 4k 1 64M "${time[@]}" --numjobs=$jobs
+		name=$rate
+		fio_write "$null/clone" 4k 1 64M "${time[@]}" --numjobs=$jobs
+		note clone_rand_$jobs "$name" "$rate"
+	done
+}
+
+clone_synced() {
+	local rw=(--rw=randwrite --time_based --runtime=2)
+	raw_disk 512
+	fresh_clone vm@latest
+	fio_write "$disk" 4k 0 256M "${rw[@]}" --fsync=1
+	name=$rate
+	fio_write "$raw" 4k 0 256M "${rw[@]}" --fsync=1
+	note clone_fsync "$name" "$rate"
+	fio_write "$disk" 4k 1 256M "${rw[@]}" --sync=dsync
+	name=$rate
+	fio_write "$raw" 4k 1 256M "${rw[@]}" --sync=dsync
+	note clone_dsync "$name" "$rate"
+	fresh_clone vm@latest
+	fio_write "$disk" 1M 0 256M --rw=write --end_fsync=1
+	name=$rate
+	sync -f "$dir"
+	fio_write "$raw" 1M 0 256M --rw=write --end_fsync=1
+	note clone_seq_over "$name" "$rate"
+	truncate -s 512M "$dir/sparse"
+	fio_write "$dir/sparse" 1M 0 256M --rw=write --end_fsync=1
+	rm "$dir/sparse"
+	note clone_seq "$name" "$rate"
+}
+
+# Windows that a fold which is under way has before it.
+folding() {
+	clone_status '.folding_windows - .folding_done'
+}
+
+# Reads of the point beside a clone that is written to and folded.
+clone_beside() {
+	local alone writer
+	fresh_clone vm@latest
+	fio_read "$mnt/vm/latest/ro/disk0.img" 4k 1 1 1 "$warm_off" "$warm_len" 3
+	alone=$rate
+	exec 8<>"$disk" # else the fold is given up as the writer goes
+	fio_write "$disk" 4k 1 1G --rw=randwrite --io_size=270M
+	fio --name=write --filename="$disk" --rw=randwrite --bs=4k --direct=1 \
+		--size=1G --time_based --runtime=4 --rate=4m --thread \
+		--ioengine=psync --randrepeat=0 --allow_file_create=0 \
+		--output-format=json >"$dir/fio.beside" 2>&1 &
+	writer=$!
+	pids+=("$writer")
+	sleep 0.5
+	note_value clone_beside_windows "$(folding)"
+	fio_read "$mnt/vm/latest/ro/disk0.img" 4k 1 1 1 "$warm_off" "$warm_len" 3
+	note_value clone_beside_after "$(folding)"
+	wait $writer
+	exec 8>&-
+	note clone_beside "$rate" "$alone"
+	note_value clone_p99 "$(jq '.jobs[0].write.clat_ns.percentile["99.000000"]
+		/ 1000' "$dir/fio.beside")"
+}
+
+part_clone() {
+	local name
+	if ! mountpoint -q "$mnt"; then
+		whole_repository
+		warm_len=$((128 << 20))
+		warm_off=$("$tools/ceiling" dense "$image" 1 0 $warm_len)
+		mount_hivefs
+		"$tools/fuse-null" "$null" 1024 2>"$dir/daemon.log" &
+		pids+=("$!")
+		wait_mounted "$null" $!
+	fi
+	fio_read "$mnt/vm/latest/ro/disk0.img" 4k 1 1 1 "$warm_off" $warm_len 0
+	clone_random
+	clone_synced
+	clone_beside
+	if [ "$round" = "$repeat" ]; then
+		drop_clone
+		unmount "$null"
+		unmount_hivefs
+		rm "$raw"
+	fi
+}
+
+# 100,000 writes all over a TiB, half of them into 128 KiB pieces of data.
+part_scatter() {
+	local n=100000 pieces=8192 took
+	if ! mountpoint -q "$mnt"; then
+		"$tools/scatter" make "$dir/tib" $pieces "$image"
+		fresh_repository
+		backup tib "$dir/tib"
+		rm "$dir/tib"
+		mount_hivefs
+	fi
+	fresh_clone tib@latest
+	exec 8<>"$disk"
+	took=$("$tools/scatter" write "$disk" $pieces $n)
+	note_value scatter_write "$(calc "$took / $n * 1e6")"
+	timed "$hivefs" commit bench
+	note_value scatter_commit "$(calc "$seconds / $n * 1e6")"
+	note_value scatter_stored "$(clone_status '.folded | .new / .touched')"
+	note_value scatter_read "$(clone_status '.folded | .read / .touched')"
+	note_value scatter_rss "$(anon_mib $daemon)"
+	exec 8>&-
+	if [ "$round" = "$repeat" ]; then
+		drop_clone
+		unmount_hivefs
+	fi
+}
+
+# As much unfolded as there may be, and none of it in memory.
+part_open() {
+	local t0 unfolded
+	whole_repository
+	mount_hivefs
+	fresh_clone vm@latest
+	exec 8<>"$disk"
+	fio_write "$disk" 4k 1 1G --rw=randwrite --io_size=380M
+	crash
+	mount_hivefs
+	exec 8<>"$disk"
+	fio_write "$disk" 4k 1 1G --rw=randwrite --io_size=110M
+	crash
+	cold "$repo"/streams/*/* "$repo"/segments/*
+	mount_hivefs
+	t0=$EPOCHREALTIME
+	exec 8<>"$disk"
+	note_value open_ms "$(calc "($EPOCHREALTIME - $t0) * 1000")"
+	unfolded=$(clone_status .unfolded_bytes)
+	note_value open_unfolded "$((unfolded >> 20))"
+	note_value open_memory "$(calc "$(clone_status .memory_bytes) / 1048576")"
+	note_value open_rss "$(anon_mib $daemon)"
+	exec 8>&-
+	drop_clone
+	unmount_hivefs
+}
+
+# The daemon goes, and what it has not synced stays where it was put.
+crash() {
+	kill -9 $daemon
+	wait $daemon || true
+	exec 8>&-
+	umount -l "$mnt" 2>/dev/null || fusermount3 -q -u -z "$mnt"
+}
+
+# The demo's guest, from a clone and from a file.
+part_cloneboot() {
+	local boot=$dir/boot.img from_raw
+	if ! mountpoint -q "$mnt"; then
+		tools/demo-disk.sh "$boot" >"$dir/out" 2>&1 || {
+			say "no boot: $(tail -n 1 "$dir/out")"
+			return 0
+		}
+		fresh_repository
+		backup boot "$boot"
+		mount_hivefs
+	fi
+	timed tools/demo-boot.sh "$boot" snapshot=off
+	from_raw=$seconds
+	fresh_clone boot@latest
+	timed tools/demo-boot.sh "$disk" snapshot=off
+	note boot "$(calc "1 / $seconds")" "$(calc "1 / $from_raw")"
+	note_value boot_clone "$seconds"
+	if [ "$round" = "$repeat" ]; then
+		drop_clone
+		unmount_hivefs
+	fi
+}
+
 # How many bytes of a view are before the disk's: its blocks are whole.
 before_disk() {
 	local size disk block
@@ -551,8 +772,10 @@ show() {
 			printf "%.1f k/s", v / 4096e0 / 1e3
 		else if (unit == "1/s")
 			printf "%.2f s", 1 / v
-		else if (unit == "ms")
-			printf "%.0f ms", v
+		else if (unit == "ms" || unit == "us")
+			printf "%.0f %s", v, unit
+		else if (unit == "x")
+			printf "%.2f x", v
 		else if (unit == "s")
 			printf "%.2f s", v
 		else
@@ -642,6 +865,26 @@ table() {
 	row boot_vdi 1/s 0.87 '  .vdi'
 	row boot_qcow2 1/s 0.87 '  .qcow2'
 	value anon_reads MiB $((cache + 100)) 'daemon, RssAnon after reading 3 GiB'
+	row clone_rand_1 4k/s 0.7 'clone: 4 KiB random writes, 1 job / FUSE'
+	row clone_rand_4 4k/s 0.7 '  4 jobs'
+	row clone_fsync 4k/s 0.7 '  with fsync each / raw file'
+	row clone_dsync 4k/s - '  with O_DSYNC, direct / raw file'
+	row clone_seq B/s 0.6 '  1 MiB in order, one fsync / sparse raw file'
+	row clone_seq_over B/s - '  the same / raw file that has its blocks'
+	row clone_beside 4k/s 0.8 '  reads beside a writing, folding one / without'
+	value clone_p99 us - '  those writes, 99th percentile'
+	value clone_beside_windows windows - '  to fold at the beginning'
+	value clone_beside_after windows - '  and at the end'
+	value scatter_stored x 2 '100,000 writes into 1 TiB: stored / touched'
+	value scatter_read x 3 '  read / touched'
+	value scatter_write us - '  time per write'
+	value scatter_commit us - '  and of the commit'
+	value scatter_rss MiB - '  daemon, RssAnon'
+	value open_ms ms 1000 'opening a clone at the bound, disk cold'
+	value open_unfolded MiB - '  unfolded'
+	value open_memory MiB - '  memory that takes'
+	value open_rss MiB - '  daemon, RssAnon'
+	row boot 1/s 0.87 'boot from a clone / raw file'
 	value first_byte ms 100 'mount to first byte, 1,000 points of 1 TiB'
 	value anon_points MiB $((cache + 100)) 'daemon, RssAnon after all those points'
 	value huge_first s - 'disk of 64 TiB with 64 MiB, first'
