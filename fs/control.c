@@ -162,6 +162,8 @@ static int discard(struct fs *fs, const struct clone *c)
 	if (r < 0)
 		return r;
 	r = branch_discard(b);
+	if (r == 0)
+		tree_show_all(&fs->tree, &c->id);
 	branch_put(b);
 	return r;
 }

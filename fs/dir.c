@@ -247,10 +247,24 @@ static int find_view(
 	if (r == 0 &&
 		!(split(&s, name, &disk, &row) && is_shown(t, &s, disk, row)))
 		r = -ENOENT;
-	if (r == 0)
+	if (r == 0) {
 		*ret = view_id(n, &s, disk, row);
+		r = tree_is_hidden(t, ret) ? -ENOENT : 0;
+	}
 	shown_fini(&s);
 	return r;
+}
+
+int dir_find_hidden(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret)
+{
+	*ret = (struct node_id){ .kind = NODE_ROOT };
+	if (n->id.kind != NODE_POINT && n->id.kind != NODE_CLONE)
+		return -ENOENT;
+	return find_view(t, n, name, ret) == -ENOENT &&
+			       ret->kind == NODE_CLONE_VIEW
+		       ? 0
+		       : -ENOENT;
 }
 
 /* Does a clone exist? */
@@ -436,7 +450,7 @@ static int list_views(struct tree *t, struct node *n, struct dir *ret)
 			struct node_id id = view_id(n, &s, d, i);
 			char name[NAME_MAX + 1];
 
-			if (!is_shown(t, &s, d, i))
+			if (!is_shown(t, &s, d, i) || tree_is_hidden(t, &id))
 				continue;
 			snprintf(name, sizeof(name), "%s%s", s.disks.v[d].name,
 				f->ending);

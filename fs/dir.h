@@ -17,6 +17,10 @@
 int must_check dir_find(
 	struct tree *t, struct node *n, const char *name, struct node_id *ret);
 
+/* The same of a view that was removed there: what it was. */
+int must_check dir_find_hidden(
+	struct tree *t, struct node *n, const char *name, struct node_id *ret);
+
 /* 0 if a foreign file in N may be called NAME, as far as that is ours to say;
  * -EPERM, quietly. */
 int must_check dir_is_free(struct tree *t, struct node *n, const char *name);

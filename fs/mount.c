@@ -193,7 +193,7 @@ static int serve(struct mount *m)
 	if (r < 0)
 		return r;
 	fs.tree.read_only = m->options.read_only;
-	fs.tree.hidden = ~m->options.formats;
+	fs.tree.unshown = ~m->options.formats;
 	fs.tree.full_blocks = m->options.full_blocks;
 	fs.tree.style.vmfs = m->options.vmfs;
 	fs.branches.many_writers = m->options.many_writers;

@@ -41,24 +41,41 @@ static int make(struct fs *fs, struct node *dir, const char *name, mode_t mode,
 	return r;
 }
 
+/* A view that was removed is made anew by who removed it. */
+static int make_again(struct fs *fs, struct node *dir, const char *name,
+	struct fuse_entry_param *ret)
+{
+	struct node_id id;
+	int r = dir_find_hidden(&fs->tree, dir, name, &id);
+
+	if (r < 0)
+		return r;
+	tree_show(&fs->tree, &id);
+	return ops_entry(fs, dir, &id, ret);
+}
+
 void op_create(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
 	struct fuse_file_info *fi)
 {
 	struct fs *fs = fs_of(req);
+	struct node *dir = node_of(fs, ino);
 	struct fuse_entry_param e;
 	struct handle *h;
-	int r = make(fs, node_of(fs, ino), name, S_IFREG | (mode & 0777), &e);
+	int r = make_again(fs, dir, name, &e);
 
+	if (r == -ENOENT)
+		r = make(fs, dir, name, S_IFREG | (mode & 0777), &e);
 	if (r < 0) {
 		reply_status(req, r);
 		return;
 	}
-	r = handle_open(fs, node_of(fs, e.ino), O_RDWR, &h);
+	r = handle_open(fs, node_of(fs, e.ino), O_RDWR | O_TRUNC, &h);
 	if (r < 0) {
 		tree_forget(&fs->tree, node_of(fs, e.ino), 1);
 		reply_status(req, r);
 		return;
 	}
+	e.attr.st_size = 0;
 	fi->fh = (uint64_t)(uintptr_t)h;
 	fi->direct_io = 1;
 	if (fuse_reply_create(req, &e, fi) == -ENOENT) {
@@ -101,16 +118,6 @@ static void remove_name(
 	reply_status(req, r);
 }
 
-void op_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	remove_name(req, ino, name, false);
-}
-
-void op_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	remove_name(req, ino, name, true);
-}
-
 /*
  * A view's metadata, if NAME in DIR is a file of that and nothing else: some
  * programs write it anew under another name, and rename that.
@@ -126,6 +133,39 @@ static int find_replaced(struct fs *fs, struct node *dir, const char *name,
 	if (r == 0)
 		r = ops_entry(fs, dir, &id, ret);
 	return r;
+}
+
+static int hide(struct fs *fs, struct node *n)
+{
+	struct view *v;
+	int r = handle_view(fs, n, true, &v);
+
+	if (r < 0)
+		return r;
+	r = viewmeta_forget(v);
+	if (r == 0)
+		r = view_sync(v);
+	view_put(v);
+	return r < 0 ? r : tree_hide(&fs->tree, &n->id);
+}
+
+/* Of ours only what can be made anew can be removed. */
+void op_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+
+	if (find_replaced(fs, node_of(fs, ino), name, &e) < 0) {
+		remove_name(req, ino, name, false);
+		return;
+	}
+	reply_status(req, hide(fs, node_of(fs, e.ino)));
+	tree_forget(&fs->tree, node_of(fs, e.ino), 1);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	remove_name(req, ino, name, true);
 }
 
 static int replace(struct fs *fs, struct node *n, struct foreign *f)
@@ -155,6 +195,8 @@ static int rename_over(struct fs *fs, const struct foreign_dir *from,
 		r = -ENOTDIR;
 	if (r == 0)
 		r = find_replaced(fs, dir, new_name, &e);
+	if (r == -ENOENT)
+		r = make_again(fs, dir, new_name, &e);
 	if (r < 0)
 		return r;
 	r = replace(fs, node_of(fs, e.ino), f);

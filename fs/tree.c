@@ -97,6 +97,7 @@ static void free_any(void *node)
 void tree_fini(struct tree *t)
 {
 	tdestroy(t->nodes, free_any);
+	vec_fini(&t->removed);
 	pthread_mutex_destroy(&t->lock);
 }
 
@@ -132,6 +133,57 @@ int tree_get(struct tree *t, struct node *parent, const struct node_id *id,
 		return fail(ENOMEM, "nodes: %m");
 	*ret = n;
 	return 0;
+}
+
+/* Lock held: where it is, or how many there are. */
+static size_t find_removed(const struct tree *t, const struct node_id *id)
+{
+	size_t i = 0;
+
+	while (i < t->removed.n && compare(&t->removed.v[i], id) != 0)
+		i++;
+	return i;
+}
+
+int tree_hide(struct tree *t, const struct node_id *id)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&t->lock);
+	if (find_removed(t, id) == t->removed.n)
+		r = vec_add(&t->removed, *id);
+	pthread_mutex_unlock(&t->lock);
+	return r < 0 ? fail(ENOMEM, "nodes: %m") : 0;
+}
+
+void tree_show(struct tree *t, const struct node_id *id)
+{
+	size_t i;
+
+	pthread_mutex_lock(&t->lock);
+	i = find_removed(t, id);
+	if (i < t->removed.n)
+		t->removed.v[i] = t->removed.v[--t->removed.n];
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool tree_is_hidden(struct tree *t, const struct node_id *id)
+{
+	bool is;
+
+	pthread_mutex_lock(&t->lock);
+	is = find_removed(t, id) < t->removed.n;
+	pthread_mutex_unlock(&t->lock);
+	return is;
+}
+
+void tree_show_all(struct tree *t, const struct uuid *clone)
+{
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = t->removed.n; i-- > 0;)
+		if (memcmp(&t->removed.v[i].clone, clone, sizeof(*clone)) == 0)
+			t->removed.v[i] = t->removed.v[--t->removed.n];
+	pthread_mutex_unlock(&t->lock);
 }
 
 void tree_forget(struct tree *t, struct node *n, uint64_t count)
@@ -300,7 +352,7 @@ bool tree_shows(
 {
 	struct layout l;
 
-	return !(t->hidden >> row & 1) &&
+	return !(t->unshown >> row & 1) &&
 	       format_at(row)->layout(guest, sector_size, &l) == 0;
 }
 

@@ -68,7 +68,7 @@ struct tree {
 	struct branches *branches;
 	struct foreigns *foreigns;
 	bool read_only;   /* points are shown as they are, not their clones */
-	uint32_t hidden;  /* rows of formats that are not shown, as bits */
+	uint32_t unshown; /* rows of formats that are not shown, as bits */
 	bool full_blocks; /* what Windows opens is said to have no holes */
 	struct view_style style;
 	int64_t started; /* seconds since 1970, UTC */
@@ -78,6 +78,8 @@ struct tree {
 	struct node root;
 	pthread_mutex_t lock;
 	void *nodes; /* lock; of tsearch(3), by node_id, without the root */
+	/* lock; views that were removed, to be made anew or until the end */
+	struct vec(struct node_id) removed;
 };
 
 void tree_init(struct tree *t, struct repo *r, struct branches *branches,
@@ -90,6 +92,13 @@ int must_check tree_get(struct tree *t, struct node *parent,
 
 /* Drops the reference that an id has which dir_find() returned. */
 void node_id_fini(struct node_id *id);
+
+/* A view of a clone is hidden, or shown again. -ENOMEM, logged. */
+int must_check tree_hide(struct tree *t, const struct node_id *id);
+void tree_show(struct tree *t, const struct node_id *id);
+bool tree_is_hidden(struct tree *t, const struct node_id *id);
+/* All of a clone that is no more. */
+void tree_show_all(struct tree *t, const struct uuid *clone);
 
 /* The kernel drops N of its counts. */
 void tree_forget(struct tree *t, struct node *n, uint64_t count);

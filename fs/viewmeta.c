@@ -163,3 +163,8 @@ int viewmeta_replace(struct view *v, const uint8_t *bytes, size_t len)
 		r = note(v, WRECORD_DATA, 0, len, bytes);
 	return r < 0 ? r : note(v, WRECORD_LENGTH, 0, len, NULL);
 }
+
+int viewmeta_forget(struct view *v)
+{
+	return note(v, WRECORD_FORGET, 0, 0, NULL);
+}

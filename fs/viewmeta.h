@@ -43,4 +43,7 @@ int must_check viewmeta_resize(struct view *v, uint64_t size);
 int must_check viewmeta_replace(
 	struct view *v, const uint8_t *bytes, size_t len);
 
+/* None of what was written is kept: it is as its format makes it. */
+int must_check viewmeta_forget(struct view *v);
+
 #endif

@@ -104,7 +104,26 @@ with open(f'{point}/disk0.vmdk~', 'wb') as f:
 os.rename(f'{point}/disk0.vmdk~', path)
 assert open(path, 'rb').read() == was + b'# replaced\n'
 assert not os.path.exists(f'{point}/disk0.vmdk~')
-assert error(os.unlink, path) == 'EPERM'
+assert error(os.unlink, f'{point}/disk0.vdi') == 'EPERM'
+assert error(os.unlink, f'{point}/disk0-flat.vmdk') == 'EPERM'
+# removed, and made anew
+fd = os.open(path, os.O_RDONLY)
+os.unlink(path)
+assert error(os.stat, path) == 'ENOENT'
+assert 'disk0.vmdk' not in os.listdir(point)
+assert os.pread(fd, 1 << 20, 0) == was
+os.close(fd)
+assert error(os.mkdir, path) == 'EPERM'
+fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+assert os.fstat(fd).st_size == 0
+assert os.write(fd, was[:800]) == 800
+os.close(fd)
+assert open(path, 'rb').read() == was[:800]
+os.unlink(path)
+with open(f'{point}/disk0.vmdk.new', 'wb') as f:
+    f.write(was + b'# again\n')
+os.rename(f'{point}/disk0.vmdk.new', path)
+assert open(path, 'rb').read() == was + b'# again\n'
 assert error(os.rename, path, f'{point}/x') == 'EPERM'
 with open(f'{point}/x', 'wb') as f:
     f.write(b'x')
