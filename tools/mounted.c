@@ -56,6 +56,7 @@ int mounted_find(const struct uuid *repository, char **ret)
 
 int mounted_directory(char **ret)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
 	const char *base = getenv("XDG_RUNTIME_DIR");
 	char *dir;
 
