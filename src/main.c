@@ -67,7 +67,7 @@ int main(int argc, char **argv)
 		return mount_main(repo, argc - 1, argv + 1);
 	if (argc < 2 || is_verb(argv[1]))
 		return verb_main(repo, argc - 1, argv + 1);
-	if (verb_mistyped(argv[1]))
+	if (verb_mistyped(argv[1], argc == 2))
 		return EXIT_USAGE;
 	return mount_main(repo, argc, argv);
 }

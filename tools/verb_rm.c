@@ -175,8 +175,9 @@ const struct verb verb_rm = {
 	.min = 1,
 	.max = 1000,
 	.summary = "Remove recovery points",
-	.text = "Every point is a full one: others do not depend on it. One "
-		"whose document is\ndamaged goes by its time or alias.",
+	.text = "Every point is a full one: others do not depend on it. The "
+		"space comes back by\nhivefs gc. A point whose document is "
+		"damaged goes by its time or alias.",
 	.options = options,
 	.options_size = sizeof(struct options),
 	.run = run,

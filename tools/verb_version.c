@@ -7,9 +7,10 @@
 static int run(struct cli *c)
 {
 	if (c->json)
-		json_line(stdout, json_pack("{s:s, s:s, s:i}", "type",
-					  "summary", "version", HIVEFS_VERSION,
-					  "format", REPO_FORMAT));
+		json_line(
+			stdout, json_pack("{s:s, s:s, s:s, s:i}", "type",
+					"summary", "verb", "version", "version",
+					HIVEFS_VERSION, "format", REPO_FORMAT));
 	else
 		printf("hivefs %s, repository format %d\n", HIVEFS_VERSION,
 			REPO_FORMAT);

@@ -73,7 +73,34 @@ int verb_at(int argc, char **argv)
 	return 0;
 }
 
-bool verb_mistyped(const char *word)
+/* What other programs call it. */
+static const char *elsewhere(const char *word)
+{
+	static const struct {
+		const char *word, *ours;
+	} words[] = {
+		{ "umount", "umount(8)" },
+		{ "unmount", "umount(8)" },
+		{ "list", "points" },
+		{ "ls", "points" },
+		{ "snapshots", "points" },
+		{ "delete", "rm" },
+		{ "remove", "rm" },
+		{ "forget", "rm" },
+		{ "create", "init or backup" },
+		{ "check", "verify" },
+		{ "fsck", "verify or repair" },
+		{ "info", "status or show" },
+		{ "prune", "gc" },
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(words[i].word, word) == 0)
+			return words[i].ours;
+	return NULL;
+}
+
+bool verb_mistyped(const char *word, bool alone)
 {
 	const char *names[64];
 	const char *near;
@@ -84,12 +111,13 @@ bool verb_mistyped(const char *word)
 	/* cppcheck-suppress arrayIndexOutOfBoundsCond ; ends with NULL */
 	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)
 		names[n] = verbs[n]->name;
-	near = cli_nearest(word, names, n, sizeof(names[0]));
-	if (near)
-		log_error("'%s': neither a verb nor a directory, maybe %s is "
-			  "meant; see hivefs help",
-			word, near);
-	return near != NULL;
+	near = elsewhere(word) ?: cli_nearest(word, names, n, sizeof(names[0]));
+	if (!near && !alone)
+		return false;
+	log_error("'%s': neither a verb nor a directory%s%s%s; see hivefs help",
+		word, near ? ", maybe " : "", near ? near : "",
+		near ? " is meant" : "");
+	return true;
 }
 
 /* --json may come behind the mistake that must be told as JSON. */

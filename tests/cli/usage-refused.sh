@@ -46,6 +46,12 @@ refused 2 'is no address' "$HIVEFS" show web
 refused 2 'no machine' "$HIVEFS" show 'we b@latest'
 refused 2 'behind the @' "$HIVEFS" show web@yesterday
 refused 2 "'csh'" "$HIVEFS" completion csh
+mkdir mnt
+# what other programs call a verb, and a word that is nothing at all
+refused 2 "'list': neither a verb nor a directory, maybe points" "$HIVEFS" list
+refused 2 "'umount': neither .* maybe umount\\(8\\)" "$HIVEFS" umount x
+refused 2 "'nonsense': neither a verb nor a directory; see" "$HIVEFS" nonsense
+refused 10 'repo2: not a hivefs repository' "$HIVEFS" repo2 "$scratch/mnt"
 [ "$(points)" = 1 ] || fail "something was done all the same"
 
 # a file of the whole name is a source; a word behind -- is no option
