@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "repo/label.h"
 #include "repo/machine.h"
 #include "src/bytes.h"
 #include "src/log.h"
@@ -19,7 +20,7 @@
 #define ALIAS_MAX (2u * sizeof(struct uuid))
 #define LIST_MAX 6u /* names in a message */
 
-enum when_kind { WHEN_LATEST, WHEN_TIME, WHEN_ALIAS };
+enum when_kind { WHEN_LATEST, WHEN_TIME, WHEN_ALIAS, WHEN_BOOKMARK };
 
 struct wish {
 	const char *text;               /* as it was typed */
@@ -29,6 +30,7 @@ struct wish {
 	uint64_t back;             /* WHEN_LATEST: points to go back */
 	int64_t time;              /* WHEN_TIME */
 	char alias[ALIAS_MAX + 1]; /* a prefix in lower case; "": any */
+	const char *bookmark;      /* WHEN_BOOKMARK: with its # */
 };
 
 /* "db, mail, web", and how many more there are */
@@ -117,6 +119,11 @@ static bool parse_when(const char *text, struct wish *w)
 		w->back = strtoull(text + 7, NULL, 10);
 		return true;
 	}
+	if (text[0] == '#') {
+		w->kind = WHEN_BOOKMARK;
+		w->bookmark = text;
+		return name_ok(text + 1);
+	}
 	if (time_parse(text, &w->time, &end) == 0) {
 		w->kind = WHEN_TIME;
 		return *end == 0 ||
@@ -161,8 +168,8 @@ static int parse(const char *text, struct wish *ret)
 	if (!parse_when(at + 1, ret))
 		return fail(EINVAL,
 			"%s: behind the @ belongs latest, latest~N, a time as "
-			"2026-11-20T08:42:45Z, or %u and more digits of an "
-			"alias",
+			"2026-11-20T08:42:45Z, #BOOKMARK, or %u and more "
+			"digits of an alias",
 			text, ALIAS_MIN);
 	return 0;
 }
@@ -233,6 +240,17 @@ static int visit_point(void *arg, const struct point *p)
 		s->n_found = 1;
 		return 1;
 	}
+	if (s->wish->kind == WHEN_BOOKMARK) {
+		struct label l;
+		int err = label_get(s->repo, &p->id, &l);
+
+		if (err < 0 || !label_has(&l, s->wish->bookmark))
+			return err;
+		/* where it is being moved, the newer point has it */
+		s->found = p->id;
+		s->n_found = 1;
+		return 1;
+	}
 	if (!matches(s->wish, &p->id))
 		return 0;
 	if (s->n_found++ == 0) {
@@ -263,6 +281,8 @@ static int not_found(const struct search *s)
 			" point%s, the oldest of %s",
 			w->text, s->n == 1 ? "is" : "are", s->n,
 			s->n == 1 ? "" : "s", oldest);
+	if (w->kind == WHEN_BOOKMARK)
+		return fail(ENOENT, "%s: no point has this bookmark", w->text);
 	if (!w->machine[0])
 		return fail(ENOENT,
 			"%s: no point has this alias; of a machine say "
@@ -333,7 +353,7 @@ static int find_point(struct repo *r, const struct wish *w, bool any,
 	const struct uuid *machine, struct point *ret)
 {
 	struct search s = { .repo = r, .wish = w };
-	int err = any && w->kind != WHEN_LATEST
+	int err = any && w->kind != WHEN_LATEST && w->kind != WHEN_BOOKMARK
 			  ? point_list_all(r, machine, visit_point, &s)
 			  : point_list(r, machine, true, visit_point, &s);
 

@@ -3,12 +3,111 @@
 
 #include <bson/bson.h>
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
+#include "repo/clock.h"
 #include "repo/clone.h"
 #include "repo/decode.h"
 #include "src/log.h"
 #include "src/text.h"
+
+/* The length of the mark at P, which the next blank ends. */
+static size_t mark_len(const char *p)
+{
+	return strcspn(p, " ");
+}
+
+/* Where MARK is among them, or NULL. */
+static char *find_mark(const struct label *l, const char *mark)
+{
+	size_t n = strlen(mark);
+	const char *p = l->marks;
+
+	while (*p) {
+		size_t len = mark_len(p);
+
+		if (len == n && memcmp(p, mark, n) == 0)
+			return (char *)(uintptr_t)p;
+		p += len + (p[len] == ' ');
+	}
+	return NULL;
+}
+
+bool label_has(const struct label *l, const char *mark)
+{
+	return find_mark(l, mark) != NULL;
+}
+
+int label_add(struct label *l, const char *mark)
+{
+	size_t len = strlen(l->marks);
+
+	if (label_has(l, mark))
+		return 0;
+	if (len + 1 + strlen(mark) > LABEL_MARKS_MAX)
+		return fail(E2BIG, "%s: too many tags and bookmarks", mark);
+	if (len)
+		l->marks[len++] = ' ';
+	strcpy(l->marks + len, mark);
+	return 1;
+}
+
+int label_take(struct label *l, const char *mark)
+{
+	char *at = find_mark(l, mark);
+	char *rest;
+
+	if (!at)
+		return 0;
+	rest = at + strlen(mark);
+	if (*rest == ' ')
+		rest++;
+	else if (at > l->marks)
+		at--; /* the last one: the blank before it */
+	memmove(at, rest, strlen(rest) + 1);
+	return 1;
+}
+
+static bool mark_ok(const char *mark)
+{
+	return name_ok(mark[0] == '#' ? mark + 1 : mark);
+}
+
+static void decode_marks(struct decode *in, struct label *l)
+{
+	bson_iter_t i;
+
+	if (!decode_has(in, "tags") || !decode_array(in, "tags", &i))
+		return;
+	while (!in->bad && bson_iter_next(&i)) {
+		const char *mark = BSON_ITER_HOLDS_UTF8(&i)
+					   ? bson_iter_utf8(&i, NULL)
+					   : "";
+
+		if (!mark_ok(mark) || label_add(l, mark) < 0) {
+			in->bad = true;
+			in->field = "tags";
+		}
+	}
+}
+
+static void append_marks(bson_t *b, const struct label *l)
+{
+	const char *p = l->marks, *index;
+	bson_t array;
+	char buf[16];
+
+	BSON_APPEND_ARRAY_BEGIN(b, "tags", &array);
+	for (uint32_t i = 0; *p; i++) {
+		size_t len = mark_len(p);
+
+		bson_uint32_to_string(i, &index, buf, sizeof(buf));
+		bson_append_utf8(&array, index, -1, p, (int)len);
+		p += len + (p[len] == ' ');
+	}
+	bson_append_array_end(b, &array);
+}
 
 int label_get(struct repo *r, const struct point_id *id, struct label *ret)
 {
@@ -28,6 +127,7 @@ int label_get(struct repo *r, const struct point_id *id, struct label *ret)
 	l.version = d.version;
 	l.removed = decode_bool(&in, "removed");
 	l.hold_until = decode_i64(&in, "hold_until", 0, INT64_MAX);
+	decode_marks(&in, &l);
 	err = decode_end(&in, "label");
 	doc_fini(&d);
 	if (err == 0)
@@ -44,6 +144,8 @@ static int swap(
 
 	BSON_APPEND_BOOL(&b, "removed", l->removed);
 	BSON_APPEND_INT64(&b, "hold_until", l->hold_until);
+	if (l->marks[0])
+		append_marks(&b, l);
 	d = (struct doc){ .coll = COLL_LABELS,
 		.key = point_key(id),
 		.version = l->version + 1,
@@ -107,6 +209,7 @@ struct removal {
 static int check_removable(const struct removal *m, const struct label *l)
 {
 	char when[32], until[32];
+	int err;
 
 	if (l->removed)
 		return -ENOENT;
@@ -114,6 +217,9 @@ static int check_removable(const struct removal *m, const struct label *l)
 		return fail(EPERM, "%s: is on hold until %s",
 			time_text(m->id->time, when),
 			time_text(l->hold_until, until));
+	/* a clock that is ahead must not end it */
+	if (l->hold_until && (err = repo_check_clock(m->repo)) < 0)
+		return err;
 	return check_no_clone(m->repo, m->id);
 }
 
@@ -143,6 +249,34 @@ int point_removable(struct repo *r, const struct point_id *id)
 	int err = label_get(r, id, &l);
 
 	return err < 0 ? err : check_removable(&m, &l);
+}
+
+struct holding {
+	const struct point_id *id;
+	int64_t until;
+};
+
+static int set_hold(void *arg, struct label *l)
+{
+	const struct holding *h = arg;
+	char when[32], until[32];
+
+	if (l->removed)
+		return -ENOENT;
+	if (l->hold_until > h->until)
+		return fail(EPERM,
+			"%s: is on hold until %s, and a hold is not shortened",
+			time_text(h->id->time, when),
+			time_text(l->hold_until, until));
+	l->hold_until = h->until;
+	return 0;
+}
+
+int point_hold(struct repo *r, const struct point_id *id, int64_t until)
+{
+	struct holding h = { id, until };
+
+	return label_update(r, id, set_hold, &h);
 }
 
 static int count_up(void *arg, struct label *l)

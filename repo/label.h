@@ -12,11 +12,21 @@
 
 #include "repo/point.h"
 
+#define LABEL_MARKS_MAX 1000 /* bytes of all of them */
+
 struct label {
 	uint64_t version; /* 0: there is no document yet */
 	bool removed;
 	int64_t hold_until; /* seconds since 1970, UTC; 0: no hold */
+	/* tags, and bookmarks with a # before them, with a blank between two */
+	char marks[LABEL_MARKS_MAX + 1];
 };
+
+bool label_has(const struct label *l, const char *mark);
+
+/* 1: changed; 0: it was so. -E2BIG, logged: too many of them. */
+int must_check label_add(struct label *l, const char *mark);
+int must_check label_take(struct label *l, const char *mark);
 
 int must_check label_get(
 	struct repo *r, const struct point_id *id, struct label *ret);
@@ -27,6 +37,14 @@ int must_check label_get(
  */
 int must_check label_update(struct repo *r, const struct point_id *id,
 	int (*change)(void *arg, struct label *l), void *arg);
+
+/*
+ * Keeps it from being removed before UNTIL. -EPERM, logged: it is held for
+ * longer already, and that is not taken back. -ENOENT, quietly, if it was
+ * removed.
+ */
+int must_check point_hold(
+	struct repo *r, const struct point_id *id, int64_t until);
 
 /*
  * Marks a point removed; its space is gc's affair. -EPERM, logged, while a

@@ -11,6 +11,7 @@
 #ifndef HIVEFS_REPO_H
 #define HIVEFS_REPO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "repo/store.h"
@@ -26,6 +27,7 @@ struct repo {
 	struct uuid uuid;
 	int64_t created; /* seconds since 1970, UTC */
 	int level;       /* of zstd */
+	bool trust_clock; /* set by whoever was told that it is right */
 };
 
 /* Makes a repository. LEVEL is how hard zstd tries, 1 to REPO_LEVEL_MAX. */

@@ -153,3 +153,24 @@ bool name_ok(const char *name)
 	return n >= 1 && n <= 128 && name[n] == 0 &&
 	       isalnum((unsigned char)name[0]);
 }
+
+int duration_parse(const char *text, int64_t *ret)
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 },
+		{ 'w', 7 * 86400 }, { 'y', 365 * 86400 } };
+	size_t digits = strspn(text, "0123456789");
+	int64_t n;
+
+	if (digits < 1 || digits > 9 || strlen(text) != digits + 1)
+		return -EINVAL;
+	n = (int64_t)strtoull(text, NULL, 10);
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (units[i].unit == text[digits]) {
+			*ret = n * units[i].seconds;
+			return 0;
+		}
+	return -EINVAL;
+}

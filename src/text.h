@@ -20,6 +20,9 @@ char *size_text(uint64_t bytes, char buf[16]);
 /* "512", "64K", "1.5GiB", "2T": bytes. -EINVAL quietly if it is none. */
 int size_parse(const char *text, uint64_t *ret);
 
+/* "90s", "15m", "36h", "30d", "8w", "7y": seconds. -EINVAL quietly. */
+int duration_parse(const char *text, int64_t *ret);
+
 /* "2026-11-20T08:42:45Z"; BUF holds 32. Seconds since 1970, UTC. */
 char *time_text(int64_t seconds, char buf[32]);
 

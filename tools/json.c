@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "repo/label.h"
 #include "repo/point.h"
 #include "src/cleanup.h"
 #include "src/log.h"
@@ -77,17 +78,37 @@ static json_t *parent(const struct point *p)
 			     : json_null();
 }
 
+/* Tags or bookmarks; of a label that cannot be read there are none. */
+static json_t *marks(const struct label *l, bool bookmarks)
+{
+	json_t *list = json_array();
+	const char *m = l->marks;
+
+	while (*m) {
+		size_t len = strcspn(m, " ");
+		bool is = *m == '#';
+
+		if (is == bookmarks)
+			json_array_append_new(
+				list, json_stringn(m + is, len - is));
+		m += len + (m[len] == ' ');
+	}
+	return list;
+}
+
 json_t *json_point(struct repo *r, const struct point *p)
 {
+	struct label l = { 0 };
 	scoped(freep) char *address = cli_address(r, p);
 	json_t *disks = json_array();
 	char alias[ALIAS_LEN + 1];
 	char machine[UUID_TEXT];
+	json_t *o;
 
 	for (size_t i = 0; i < p->disks.n; i++)
 		json_array_append_new(disks, json_point_disk(&p->disks.v[i]));
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:s, "
-			 "s:o, s:o, s:o}",
+	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:s, "
+		      "s:o, s:o, s:o}",
 		"type", "point", "address", address, "alias",
 		point_alias(&p->id, alias), "machine", p->machine,
 		"machine_uuid", uuid_text(&p->id.machine, machine), "time",
@@ -96,4 +117,11 @@ json_t *json_point(struct repo *r, const struct point *p)
 		consistency_name(p->consistency), "host",
 		json_text(p->host ? p->host : ""), "version",
 		json_text(p->version ? p->version : ""), "disks", disks);
+	if (label_get(r, &p->id, &l) < 0)
+		l = (struct label){ 0 };
+	json_object_set_new(o, "tags", marks(&l, false));
+	json_object_set_new(o, "bookmarks", marks(&l, true));
+	json_object_set_new(o, "hold_until",
+		l.hold_until ? json_time(l.hold_until) : json_null());
+	return o;
 }

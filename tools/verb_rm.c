@@ -10,12 +10,15 @@
 #include "tools/verb.h"
 
 struct options {
-	bool dry_run, last;
+	bool dry_run, last, clock;
 };
 
 static const struct cli_option options[] = {
 	{ "last", 0, CLI_FLAG, offsetof(struct options, last),
 		.help = "also remove the last point that a machine has" },
+	{ "clock-is-right", 0, CLI_FLAG, offsetof(struct options, clock),
+		.help = "a hold has ended, though the clock is more than a day "
+			"ahead of all that the repository knows of" },
 	{ "dry-run", 0, CLI_FLAG, offsetof(struct options, dry_run),
 		.help = "say which points would go" },
 	{ 0 },
@@ -154,6 +157,7 @@ static int run(struct cli *c)
 
 	if (r < 0)
 		return r;
+	repo->trust_clock = o->clock;
 	m.repo = repo;
 	r = resolve_all(&m);
 	if (r == 0)

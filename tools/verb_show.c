@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "repo/address.h"
+#include "repo/label.h"
 #include "src/exit.h"
 #include "src/text.h"
 #include "tools/clone_arg.h"
@@ -29,6 +30,20 @@ static void print_head(struct repo *r, const struct point *p)
 	printf("consistency  %s\n", consistency_name(p->consistency));
 	say_line(stdout, "made by      hivefs %s on %s",
 		p->version ? p->version : "?", p->host ? p->host : "?");
+}
+
+static void print_label(struct repo *r, const struct point *p)
+{
+	struct label l;
+	char until[32];
+
+	if (label_get(r, &p->id, &l) < 0)
+		return;
+	if (l.marks[0])
+		printf("tags         %s\n", l.marks);
+	if (l.hold_until)
+		printf("hold         until %s\n",
+			time_text(l.hold_until, until));
 }
 
 static bool wanted(const struct address *a, const struct point_disk *d)
@@ -135,6 +150,7 @@ static int show(struct cli *c, struct repo *repo, const struct address *a)
 	r = r == -EBADMSG ? 0 : r;
 	if (!c->json && r == 0) {
 		print_head(repo, &a->point);
+		print_label(repo, &a->point);
 		print_clones(&clones);
 		print_disks(a);
 	}
