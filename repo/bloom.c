@@ -9,17 +9,17 @@
 #include "src/log.h"
 #include "src/uuid.h"
 
-#define PROBES 7 /* the best number for 10 bits: 0.8 % errors */
-
 struct bloom {
 	uint64_t seed;
+	unsigned probes; /* 7 are best for 10 bits, 0.8 % errors; 12 will do for
+			  * 64, 6e-10 */
 	uint64_t n_bits; /* a multiple of 64 */
 	_Atomic uint64_t *words;
 };
 
-int bloom_new(uint64_t n, struct bloom **ret)
+int bloom_new(uint64_t n, unsigned bits, struct bloom **ret)
 {
-	uint64_t n_words = (n + 64) * BLOOM_BITS / 64 + 1;
+	uint64_t n_words = (n + 64) * bits / 64 + 1;
 	struct bloom *b = calloc(1, sizeof(*b));
 
 	if (b)
@@ -30,6 +30,7 @@ int bloom_new(uint64_t n, struct bloom **ret)
 	}
 	b->n_bits = n_words * 64;
 	b->seed = random_u64();
+	b->probes = bits < 24 ? 7 : 12;
 	*ret = b;
 	return 0;
 }
@@ -64,7 +65,7 @@ void bloom_add(struct bloom *b, const struct digest *d)
 {
 	struct probe p = probe_of(b, d);
 
-	for (unsigned i = 0; i < PROBES; i++) {
+	for (unsigned i = 0; i < b->probes; i++) {
 		uint64_t bit = next_bit(b, &p);
 
 		atomic_fetch_or_explicit(&b->words[bit / 64],
@@ -76,7 +77,7 @@ bool bloom_has(const struct bloom *b, const struct digest *d)
 {
 	struct probe p = probe_of(b, d);
 
-	for (unsigned i = 0; i < PROBES; i++) {
+	for (unsigned i = 0; i < b->probes; i++) {
 		uint64_t bit = next_bit(b, &p);
 		uint64_t word = atomic_load_explicit(
 			&b->words[bit / 64], memory_order_relaxed);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * bloom - a set of digests that errs on one side: what was added is always
- * there; of what was not, about one in a hundred seems to be, another one in
- * each filter, since each has a random seed. 10 bits a digest, or 1.25 GB a
- * billion.
+ * there; of what was not, some seem to be, other ones in each filter, since
+ * each has a random seed. With 10 bits a digest, 1.25 GB a billion, it is one
+ * in a hundred; with 64 one in a billion.
  *
  * Threads    any thread.
  */
@@ -16,12 +16,13 @@
 #include "src/cleanup.h"
 #include "src/digest.h"
 
-#define BLOOM_BITS 10 /* a digest */
+#define BLOOM_BITS_MIN 10 /* a digest */
+#define BLOOM_BITS_MAX 64
 
 struct bloom;
 
-/* With room for N digests. */
-int must_check bloom_new(uint64_t n, struct bloom **ret);
+/* With room for N digests of BITS each. */
+int must_check bloom_new(uint64_t n, unsigned bits, struct bloom **ret);
 void bloom_free(struct bloom *b);
 DEFINE_CLEANUP(struct bloom *, bloom_free);
 

@@ -25,16 +25,31 @@ static int add_stream(void *arg, const struct uuid *id)
 						       : 0;
 }
 
+static uint64_t memory_bound(const struct gc_state *g)
+{
+	return g->job->memory ? g->job->memory : MEMORY_DEFAULT;
+}
+
 /* Into how many parts the digests are divided, so that a filter of each fits.
  */
 static unsigned parts(const struct gc_state *g, uint64_t n_documents)
 {
-	uint64_t memory = g->job->memory ? g->job->memory : MEMORY_DEFAULT;
 	unsigned n = 1;
 
-	while (n < PARTS_MAX && n_documents / n * BLOOM_BITS / 8 > memory)
+	while (n < PARTS_MAX &&
+		n_documents / n * BLOOM_BITS_MIN / 8 > memory_bound(g))
 		n *= 2;
 	return n;
+}
+
+/* As many bits a digest as there is memory for: the more, the fewer errors. */
+static unsigned bits(const struct gc_state *g, uint64_t n_digests)
+{
+	uint64_t n = memory_bound(g) / (n_digests / 8 + 1);
+
+	return n > BLOOM_BITS_MAX   ? BLOOM_BITS_MAX
+	       : n < BLOOM_BITS_MIN ? BLOOM_BITS_MIN
+				    : (unsigned)n;
 }
 
 static int count_documents(
@@ -59,10 +74,12 @@ static int mark_and_condemn(struct gc_state *g)
 	unsigned n = r == 0 ? parts(g, n_all) : 0;
 
 	for (unsigned i = 0; r == 0 && i < n; i++) {
+		/* parts of few digests vary */
+		uint64_t room = n_all / n + n_all / n / 8;
+
 		g->byte_first = 256 / n * i;
 		g->byte_last = 256 / n * (i + 1) - 1;
-		/* parts of few digests vary */
-		r = bloom_new(n_all / n + n_all / n / 8, &g->bloom);
+		r = bloom_new(room, bits(g, room), &g->bloom);
 		if (r < 0)
 			break;
 		gc_phase(g, "marking", n_maps);

@@ -19,11 +19,11 @@
  * the next collection takes up. Removed points are dead if they were removed
  * before it began.
  *
- * Memory     10 bits a chunk or map, as far as the bound allows; beyond it maps
- *            are read several times, each time for a part of the digests. 60
- *            bytes a map that is in use. So with 64 KiB chunks and 4 MiB
- * windows 2.2 GB for a billion chunks, 1 GB of that with a small bound. Threads
- * one call at a time; it runs threads of its own.
+ * Memory     10 to 64 bits a chunk or map, as far as the bound allows; beyond
+ * it maps are read several times, each time for a part of the digests. 60 bytes
+ * a map that is in use. So with 64 KiB chunks and 4 MiB windows 2.2 GB for a
+ * billion chunks, 1 GB of that with a small bound. Threads one call at a time;
+ * it runs threads of its own.
  */
 #ifndef HIVEFS_GC_H
 #define HIVEFS_GC_H

@@ -27,7 +27,8 @@ static const struct cli_option options[] = {
 		.help = "say what would be freed" },
 	{ "memory", 0, CLI_TEXT, offsetof(struct options, memory),
 		.arg = "SIZE",
-		.help = "for the filter of what is in use, 10 bits a chunk; "
+		.help = "for the filter of what is in use, 10 to 64 bits a "
+			"chunk; "
 			"with less, maps are read several times (default: "
 			"256M)" },
 	{ "patience", 0, CLI_NUMBER, offsetof(struct options, patience),
