@@ -15,7 +15,7 @@
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/options.h"
-#include "fs/url.h"
+#include "src/url.h"
 #include "repo/location.h"
 #include "src/exit.h"
 #include "src/log.h"

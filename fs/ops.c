@@ -357,6 +357,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		reply_status(req, r);
 		return;
 	}
+	/* a server may not say: nobody is to be told that it is full */
+	if (info.bytes_free == STORE_FREE_UNKNOWN)
+		info.bytes_free = UINT64_C(1) << 50;
 	st.f_blocks = (info.bytes + info.bytes_free) / st.f_frsize;
 	st.f_bfree = st.f_bavail = info.bytes_free / st.f_frsize;
 	fuse_reply_statfs(req, &st);

@@ -10,7 +10,7 @@
 #include "fs/clone_json.h"
 #include "fs/dir.h"
 #include "fs/json.h"
-#include "fs/url.h"
+#include "src/url.h"
 #include "repo/machine.h"
 #include "src/log.h"
 
@@ -109,7 +109,8 @@ int status_json(struct fs *fs, char **ret)
 		object, "read_only", json_boolean(fs->tree.read_only));
 	json_object_set_new(object, "uptime_seconds", json_integer(now.uptime));
 	json_add_count(object, "bytes", now.store.bytes);
-	json_add_count(object, "bytes_free", now.store.bytes_free);
+	if (now.store.bytes_free != STORE_FREE_UNKNOWN)
+		json_add_count(object, "bytes_free", now.store.bytes_free);
 	json_add_count(object, "bytes_dead", now.store.bytes_dead);
 	json_add_count(object, "read_errors", now.read_errors);
 	part = json_object();
@@ -173,8 +174,9 @@ static int print_metrics(struct fs *fs, const struct now *now, FILE *out)
 		(uint64_t)fs->tree.started);
 	metric(out, "store_bytes", "gauge", "Taken by the repository.",
 		now->store.bytes);
-	metric(out, "store_free_bytes", "gauge",
-		"Free where the repository is.", now->store.bytes_free);
+	if (now->store.bytes_free != STORE_FREE_UNKNOWN)
+		metric(out, "store_free_bytes", "gauge",
+			"Free where the repository is.", now->store.bytes_free);
 	metric(out, "store_dead_bytes", "gauge",
 		"Of removed or superseded documents.", now->store.bytes_dead);
 	metric(out, "cache_bytes", "gauge", "Decoded data in memory.",

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "repo/store_embedded.h"
+#include "repo/store_mongo.h"
 #include "repo/store_ops.h"
 #include "repo/store_repair.h"
 #include "src/bytes.h"
@@ -76,14 +77,9 @@ void store_count_add(struct store_count *count, const struct doc *doc)
 	store_count_change(count, doc, true);
 }
 
-/* Which kind of store a URL names, and the rest of it. */
+/* The path that the URL of an embedded store names. */
 static int url_path(const char *url, const char **ret)
 {
-	if (strncmp(url, "mongodb://", 10) == 0 ||
-		strncmp(url, "mongodb+srv://", 14) == 0)
-		/* not naming the URL: it may hold a password */
-		return fail(EINVAL, "repositories in MongoDB: this hivefs was "
-				    "built without them");
 	if (strncmp(url, "file://", 7) == 0) {
 		url += 7;
 		if (url[0] != '/')
@@ -101,8 +97,11 @@ static int url_path(const char *url, const char **ret)
 int store_create(const char *url, const struct uuid *uuid)
 {
 	const char *path;
-	int r = url_path(url, &path);
+	int r;
 
+	if (mongo_is_url(url))
+		return mongo_create(url, uuid);
+	r = url_path(url, &path);
 	return r < 0 ? r : embedded_create(path, uuid);
 }
 
@@ -110,6 +109,8 @@ bool store_exists(const char *url)
 {
 	const char *path;
 
+	if (mongo_is_url(url))
+		return mongo_exists(url);
 	return url_path(url, &path) == 0 && embedded_exists(path);
 }
 
@@ -121,16 +122,23 @@ struct uuid store_uuid(const struct store *s)
 int store_open(const char *url, unsigned flags, struct store **ret)
 {
 	const char *path;
-	int r = url_path(url, &path);
+	int r;
 
+	if (mongo_is_url(url))
+		return mongo_open(url, flags, ret);
+	r = url_path(url, &path);
 	return r < 0 ? r : embedded_open(path, flags, ret);
 }
 
 int store_repair_index(const char *url, struct store_repair *ret)
 {
 	const char *path;
-	int r = url_path(url, &path);
+	int r;
 
+	if (mongo_is_url(url))
+		return fail(EINVAL, "a repository in MongoDB has no index of "
+				    "ours to rebuild");
+	r = url_path(url, &path);
 	return r < 0 ? r : embedded_repair(path, ret);
 }
 
@@ -265,6 +273,11 @@ int store_compact(struct store *s, _Atomic uint64_t *done,
 int store_count(struct store *s, enum coll c, struct store_count *ret)
 {
 	return s->ops->count(s, c, ret);
+}
+
+int store_estimate(struct store *s, enum coll c, struct store_count *ret)
+{
+	return s->ops->estimate(s, c, ret);
 }
 
 int store_info(struct store *s, struct store_info *ret)

@@ -101,6 +101,9 @@ enum store_flags {
 	STORE_READ_ONLY = 1,
 	/* rm, gc: may use the space kept back for making space */
 	STORE_SPEND_RESERVE = 2,
+	/* streams of owners on other hosts are taken without waiting for them
+	 * to be silent */
+	STORE_TAKEOVER = 4,
 };
 
 /*
@@ -186,9 +189,10 @@ struct store_change {
 };
 
 /*
- * Makes them one after the other, each as if alone, in far less time: where one
- * does not hold, the others are made all the same. Returns other errors; then
- * some of the first may have been made. Not for inserting chunks and maps.
+ * Makes them, each as if alone, in far less time: those of one document in their
+ * order, those of several in any. Where one does not hold, the others are made
+ * all the same. Returns other errors; then some may have been made, and not the
+ * first ones. Not for inserting chunks and maps.
  */
 int must_check store_change_many(
 	struct store *s, struct store_change *changes, size_t n);
@@ -200,7 +204,7 @@ enum scan_flags {
 
 /*
  * Visits documents in key order (as bytes) whose key begins with PREFIX (NULL:
- * all). A visit that returns other than 0 ends the scan with that value.
+ * all); of chunks and maps, all keys are of one length. A visit that returns other than 0 ends the scan with that value.
  * Documents inserted or removed meanwhile may or may not be seen. The visit may
  * call the store. The body is valid during the visit. Damaged documents are
  * passed over: -EBADMSG when all others have been visited.
@@ -245,7 +249,7 @@ int must_check store_compact(struct store *s, _Atomic uint64_t *done,
 	struct store_compact *ret);
 
 /*
- * The store's own count of a collection, kept in the same transactions as the
+ * The store's own count of a collection, from elsewhere than a scan has its
  * documents: what a listing must agree with (I5). The sum is that of a 128-bit
  * hash of each (key, version, generation): store_count_add() makes one from
  * a listing.
@@ -259,10 +263,19 @@ int must_check store_count(
 	struct store *s, enum coll c, struct store_count *ret);
 void store_count_add(struct store_count *count, const struct doc *doc);
 
+/*
+ * About as many documents and bytes, quickly and without a sum: for people and
+ * progress.
+ */
+int must_check store_estimate(
+	struct store *s, enum coll c, struct store_count *ret);
+
+#define STORE_FREE_UNKNOWN UINT64_MAX
+
 struct store_info {
-	const char *kind;    /* "embedded", … */
+	const char *kind;    /* "embedded", "mongodb" */
 	uint64_t bytes;      /* taken on disk, everything */
-	uint64_t bytes_free; /* of the file system below it */
+	uint64_t bytes_free; /* of the file system below it, if known */
 	uint64_t bytes_dead; /* of removed or superseded documents */
 	uint64_t n_segments;
 };

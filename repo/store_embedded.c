@@ -286,6 +286,7 @@ static const struct store_ops ops = {
 	.alone = embedded_alone,
 	.compact = embedded_compact,
 	.count = embedded_count,
+	.estimate = embedded_count,
 	.info = embedded_info,
 	.stream_open = embedded_stream_open,
 	.stream_peek = embedded_stream_peek,

@@ -34,6 +34,7 @@ struct store_ops {
 		_Atomic uint64_t *total, const _Atomic bool *cancel,
 		struct store_compact *ret); /* may be NULL */
 	int (*count)(struct store *s, enum coll c, struct store_count *ret);
+	int (*estimate)(struct store *s, enum coll c, struct store_count *ret);
 	int (*info)(struct store *s, struct store_info *ret);
 
 	/* streams; those that are open have a table of their own */

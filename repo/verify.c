@@ -364,7 +364,7 @@ static int move_damage(struct check *c)
 static int run(struct check *c)
 {
 	struct store_count chunks;
-	int r = store_count(c->job->repo->store, COLL_CHUNKS, &chunks);
+	int r = store_estimate(c->job->repo->store, COLL_CHUNKS, &chunks);
 
 	if (r < 0)
 		return r;

@@ -130,7 +130,10 @@ static void print_json(const struct status *s)
 	json_object_set_new(o, "ratio", json_real(ratio(s)));
 	json_object_set_new(o, "disk_used", json_bytes(s->info.bytes));
 	json_object_set_new(o, "disk_dead", json_bytes(s->info.bytes_dead));
-	json_object_set_new(o, "disk_free", json_bytes(s->info.bytes_free));
+	json_object_set_new(o, "disk_free",
+		s->info.bytes_free == STORE_FREE_UNKNOWN
+			? json_null()
+			: json_bytes(s->info.bytes_free));
 	json_object_set_new(o, "segments", json_bytes(s->info.n_segments));
 	json_line(stdout, o);
 }
@@ -155,9 +158,11 @@ static void print_text(struct status *s)
 		size_text(s->maps.bytes, b), s->maps.n, plural(s->maps.n));
 	printf("ratio        %.2f: data of all points, over what they take\n",
 		ratio(s));
-	printf("on disk      %s, of which %s is no longer used; %s free\n",
-		size_text(s->info.bytes, a), size_text(s->info.bytes_dead, b),
-		size_text(s->info.bytes_free, c));
+	printf("on disk      %s, of which %s is no longer used",
+		size_text(s->info.bytes, a), size_text(s->info.bytes_dead, b));
+	if (s->info.bytes_free != STORE_FREE_UNKNOWN)
+		printf("; %s free", size_text(s->info.bytes_free, c));
+	putchar('\n');
 	if (s->n_machines)
 		putchar('\n');
 }
@@ -175,9 +180,9 @@ static int run(struct cli *c)
 	s.repo = repo;
 	r = store_info(repo->store, &s.info);
 	if (r == 0)
-		r = store_count(repo->store, COLL_CHUNKS, &s.chunks);
+		r = store_estimate(repo->store, COLL_CHUNKS, &s.chunks);
 	if (r == 0)
-		r = store_count(repo->store, COLL_MAPS, &s.maps);
+		r = store_estimate(repo->store, COLL_MAPS, &s.maps);
 	if (r == 0)
 		r = machine_list(repo, visit_machine, &s);
 	if (r == 0)

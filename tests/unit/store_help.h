@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "mongo_help.h"
 #include "repo/store.h"
 #include "src/log.h"
 
@@ -52,6 +53,8 @@ static inline int help_remove(
 
 static inline void help_end(void)
 {
+	if (help_server())
+		help_drop(help_url);
 	nftw(help_dir, help_remove, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
@@ -62,7 +65,10 @@ static inline void help_begin(void)
 	snprintf(help_dir, sizeof(help_dir), "%s/hivefs-test.XXXXXX",
 		tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(help_dir));
-	snprintf(help_url, sizeof(help_url), "%s/repo", help_dir);
+	if (help_server())
+		help_database(help_url, sizeof(help_url));
+	else
+		snprintf(help_url, sizeof(help_url), "%s/repo", help_dir);
 	log_set_sink(help_sink);
 }
 

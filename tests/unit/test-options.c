@@ -17,7 +17,7 @@
 
 #include "formats/format.h"
 #include "fs/options.h"
-#include "fs/url.h"
+#include "src/url.h"
 #include "src/log.h"
 
 static char said[512];

@@ -109,7 +109,7 @@ static void what_there_is_not(void **state)
 	assert_int_equal(stream_owner(s, &help_stream, &o), -ENOENT);
 	assert_int_equal(help_peek(s, 0, &got), 0);
 	assert_int_equal(got.n, 0);
-	assert_int_equal(access(help_path("streams"), F_OK), -1);
+	assert_true(help_server() || access(help_path("streams"), F_OK) == -1);
 	assert_string_equal(help_said, "");
 	assert_int_equal(help_peek(s, 5, &got), -EBADMSG);
 	assert_int_equal(stream_open(s, &help_stream, 5, &help_me, help_visit,
@@ -217,7 +217,7 @@ static void one_owner_at_a_time(void **state)
 	stream_close(st);
 	assert_int_equal(stream_owner(s, &help_stream, &o), -ENOENT);
 	assert_int_equal(stream_remove(s, &help_stream), 0);
-	assert_int_equal(access(help_stream_path(""), F_OK), -1);
+	assert_true(help_server() || access(help_stream_path(""), F_OK) == -1);
 	assert_int_equal(stream_remove(s, &help_stream), -ENOENT);
 	vec_fini(&got);
 	store_close(s);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
-#include "fs/url.h"
+#include "src/url.h"
 
 #include <stdio.h>
 #include <string.h>

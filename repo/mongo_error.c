@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "repo/mongo.h"
+#include "src/bytes.h"
+#include "src/log.h"
+
+#define PAUSE_MIN_MS 50
+#define PAUSE_MAX_MS 2000
+
+/* Codes of servers, as their error_codes.yml has them. */
+enum {
+	CODE_HOST_UNREACHABLE = 6,
+	CODE_HOST_NOT_FOUND = 7,
+	CODE_UNAUTHORIZED = 13,
+	CODE_AUTHENTICATION_FAILED = 18,
+	CODE_CURSOR_NOT_FOUND = 43,
+	CODE_WRITE_CONCERN_FAILED = 64,
+	CODE_NETWORK_TIMEOUT = 89,
+	CODE_SHUTDOWN_IN_PROGRESS = 91,
+	CODE_MAJORITY_NOT_AVAILABLE = 134,
+	CODE_PRIMARY_STEPPED_DOWN = 189,
+	CODE_EXCEEDED_TIME_LIMIT = 262,
+	CODE_SOCKET_EXCEPTION = 9001,
+	CODE_NOT_WRITABLE_PRIMARY = 10107,
+	CODE_INTERRUPTED_AT_SHUTDOWN = 11600,
+	CODE_INTERRUPTED_BY_STATE_CHANGE = 11602,
+	CODE_NOT_PRIMARY_NO_SECONDARY_OK = 13435,
+	CODE_NOT_PRIMARY_OR_SECONDARY = 13436,
+	CODE_OUT_OF_DISK_SPACE = 14031,
+};
+
+int64_t mongo_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool is_passing_code(uint32_t code)
+{
+	static const uint32_t codes[] = { CODE_HOST_UNREACHABLE, CODE_HOST_NOT_FOUND,
+		CODE_CURSOR_NOT_FOUND, CODE_WRITE_CONCERN_FAILED, CODE_NETWORK_TIMEOUT,
+		CODE_SHUTDOWN_IN_PROGRESS, CODE_MAJORITY_NOT_AVAILABLE,
+		CODE_PRIMARY_STEPPED_DOWN, CODE_EXCEEDED_TIME_LIMIT, CODE_SOCKET_EXCEPTION,
+		CODE_NOT_WRITABLE_PRIMARY, CODE_INTERRUPTED_AT_SHUTDOWN,
+		CODE_INTERRUPTED_BY_STATE_CHANGE, CODE_NOT_PRIMARY_NO_SECONDARY_OK,
+		CODE_NOT_PRIMARY_OR_SECONDARY };
+
+	for (unsigned i = 0; i < N_ELEMS(codes); i++)
+		if (codes[i] == code)
+			return true;
+	return false;
+}
+
+static bool is_servers(const bson_error_t *e)
+{
+	return e->domain == MONGOC_ERROR_SERVER ||
+	       e->domain == MONGOC_ERROR_WRITE_CONCERN;
+}
+
+static bool is_network(const bson_error_t *e)
+{
+	return e->domain == MONGOC_ERROR_STREAM ||
+	       (e->domain == MONGOC_ERROR_SERVER_SELECTION &&
+		       e->code == MONGOC_ERROR_SERVER_SELECTION_FAILURE) ||
+	       /* a reply that broke off */
+	       (e->domain == MONGOC_ERROR_PROTOCOL &&
+		       e->code == MONGOC_ERROR_PROTOCOL_INVALID_REPLY);
+}
+
+static bool is_authentication(const bson_error_t *e)
+{
+	return (e->domain == MONGOC_ERROR_CLIENT &&
+		       e->code == MONGOC_ERROR_CLIENT_AUTHENTICATE) ||
+	       (is_servers(e) && e->code == CODE_AUTHENTICATION_FAILED);
+}
+
+bool mongo_is_passing(const bson_error_t *e)
+{
+	return is_network(e) || (is_servers(e) && is_passing_code(e->code));
+}
+
+bool mongo_again(
+	const struct mongo *m, struct mongo_try *t, const bson_error_t *e)
+{
+	int64_t now = mongo_now();
+	unsigned shift = MIN_OF(t->n, 10u);
+	int64_t ms = MIN_OF(
+		(int64_t)PAUSE_MIN_MS << shift, (int64_t)PAUSE_MAX_MS);
+	struct timespec pause;
+
+	if (!mongo_is_passing(e))
+		return false;
+	log_debug("mongo", "%s: %s: try %u: %s", m->name, t->what, t->n + 1,
+		e->message);
+	if (t->since == 0)
+		t->since = now;
+	t->n++;
+	/* once more in any case, however long the first one took */
+	if (t->n > 1 && now - t->since + ms > m->patience)
+		return false;
+	pause = (struct timespec){ .tv_sec = ms / 1000,
+		.tv_nsec = ms % 1000 * 1000000 };
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+int mongo_fail(const struct mongo *m, const struct mongo_try *t,
+	const bson_error_t *e)
+{
+	if (is_authentication(e))
+		return fail(EACCES,
+			"%s: the server does not accept the user or the "
+			"password",
+			m->name);
+	if (is_servers(e) && e->code == CODE_UNAUTHORIZED)
+		return fail(EACCES, "%s: %s: the user has no permission: %s",
+			m->name, t->what, e->message);
+	if (is_servers(e) && e->code == CODE_OUT_OF_DISK_SPACE)
+		return fail(ENOSPC, "%s: %s: the server has no space left",
+			m->name, t->what);
+	if (e->domain == MONGOC_ERROR_PROTOCOL &&
+		e->code == MONGOC_ERROR_PROTOCOL_BAD_WIRE_VERSION)
+		return fail(EIO,
+			"%s: the server is of a version that this hivefs "
+			"cannot work with: %s",
+			m->name, e->message);
+	if (is_network(e))
+		return fail(EIO, "%s: %s: no server answers: %s", m->name,
+			t->what, e->message);
+	return fail(EIO, "%s: %s: %s (code %" PRIu32 ")", m->name, t->what,
+		e->message, e->code);
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "repo/mongo_owner.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "repo/mongo_silence.h"
+#include "src/log.h"
+#include "src/text.h"
+
+static char *stream_name(const struct uuid *stream, char buf[33])
+{
+	return hex_encode(stream->b, sizeof(stream->b), buf);
+}
+
+static void read_line(const char *path, char *buf, size_t size)
+{
+	FILE *f = fopen(path, "re");
+
+	buf[0] = 0;
+	if (!f)
+		return;
+	if (!fgets(buf, (int)size, f))
+		buf[0] = 0;
+	buf[strcspn(buf, "\n")] = 0;
+	fclose(f);
+}
+
+/* When the process began, in ticks since the boot; 0: there is none. */
+static uint64_t process_start(int64_t pid)
+{
+	char path[64], line[1024];
+	uint64_t start = 0;
+	char *p;
+
+	snprintf(path, sizeof(path), "/proc/%" PRId64 "/stat", pid);
+	read_line(path, line, sizeof(line));
+	/* the name, in brackets, may hold anything; a zombie has ended */
+	p = strrchr(line, ')');
+	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+		return 0;
+	p += 2;
+	for (unsigned field = 3; p && field < 22; field++) {
+		p = strchr(p, ' ');
+		p = p ? p + 1 : NULL;
+	}
+	if (p)
+		start = strtoull(p, NULL, 10);
+	return start;
+}
+
+/* What tells processes of this boot and namespace apart from all others. */
+static void here(char buf[64])
+{
+	char boot[40];
+	struct stat st = { 0 };
+
+	read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
+	if (stat("/proc/self/ns/pid", &st) != 0)
+		st.st_ino = 0;
+	snprintf(buf, 64, "%.36s %ju", boot, (uintmax_t)st.st_ino);
+}
+
+static void process_text(char buf[128])
+{
+	char place[64];
+
+	here(place);
+	snprintf(buf, 128, "%s %d %" PRIu64, place, getpid(),
+		process_start(getpid()));
+}
+
+/* 1 alive, 0 dead, -1 not to be told from here */
+static int process_alive(const char *text)
+{
+	char place[64];
+	size_t n;
+	int64_t pid;
+	char *end;
+
+	here(place);
+	n = strlen(place);
+	if (strncmp(text, place, n) != 0 || text[n] != ' ')
+		return -1;
+	pid = strtoll(text + n + 1, &end, 10);
+	return process_start(pid) != 0 &&
+	       process_start(pid) == strtoull(end, NULL, 10);
+}
+
+bool owner_alive(
+	struct mongo *m, const struct uuid *stream, const struct mongo_owner *o)
+{
+	int alive;
+
+	if (o->own == 0)
+		return false;
+	alive = process_alive(o->process);
+	if (alive >= 0)
+		return alive;
+	if (m->flags & STORE_TAKEOVER)
+		return false;
+	return silence_ms(&m->silences, stream, o->own, o->beat) <
+	       OWNER_SILENT_MS;
+}
+
+static uint64_t number(const bson_t *b, const char *name)
+{
+	bson_iter_t it;
+
+	return bson_iter_init_find(&it, b, name) && BSON_ITER_HOLDS_INT(&it)
+		       ? (uint64_t)bson_iter_as_int64(&it)
+		       : 0;
+}
+
+static void text(const bson_t *b, const char *name, char *buf, size_t size)
+{
+	bson_iter_t it;
+
+	if (bson_iter_init_find(&it, b, name) && BSON_ITER_HOLDS_UTF8(&it))
+		snprintf(buf, size, "%s", bson_iter_utf8(&it, NULL));
+}
+
+static void decode(const bson_t *b, struct mongo_owner *ret)
+{
+	*ret = (struct mongo_owner){ .own = number(b, "own"),
+		.beat = number(b, "beat"),
+		.trimmed = number(b, "trimmed"),
+		.who.pid = (int64_t)number(b, "pid") };
+	text(b, "host", ret->who.host, sizeof(ret->who.host));
+	text(b, "place", ret->who.place, sizeof(ret->who.place));
+	text(b, "process", ret->process, sizeof(ret->process));
+}
+
+int owner_look(
+	struct mongo *m, const struct uuid *stream, struct mongo_owner *ret)
+{
+	struct mongo_try t = mongo_try("owner of a stream");
+	char id[33];
+	bson_t *filter =
+		BCON_NEW("_id", BCON_UTF8(stream_name(stream, id)));
+	bson_error_t e;
+	bool broken;
+	int r;
+
+	do {
+		struct mongo_coll c = mongo_take(m, MONGO_OWNERS);
+		mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(
+			c.c, filter, NULL, NULL);
+		const bson_t *b;
+
+		r = -ENOENT;
+		if (mongoc_cursor_next(cursor, &b)) {
+			decode(b, ret);
+			r = 0;
+		}
+		broken = r < 0 && mongoc_cursor_error(cursor, &e);
+		mongoc_cursor_destroy(cursor);
+		mongo_give(&c);
+	} while (broken && mongo_again(m, &t, &e));
+	bson_destroy(filter);
+	return broken ? mongo_fail(m, &t, &e) : r;
+}
+
+static void encode(bson_t *b, const char *id, uint64_t own, uint64_t trimmed,
+	const struct stream_owner *who)
+{
+	char process[128];
+
+	process_text(process);
+	bson_init(b);
+	BSON_APPEND_UTF8(b, "_id", id);
+	BSON_APPEND_INT64(b, "own", (int64_t)own);
+	BSON_APPEND_INT64(b, "beat", 1);
+	BSON_APPEND_INT64(b, "trimmed", (int64_t)trimmed);
+	BSON_APPEND_UTF8(b, "host", who->host);
+	BSON_APPEND_INT64(b, "pid", who->pid);
+	BSON_APPEND_UTF8(b, "place", who->place);
+	BSON_APPEND_UTF8(b, "process", process);
+}
+
+/* After nothing matched, or a duplicate: is it ours, the reply having been
+ * lost? */
+static int claimed(struct mongo *m, const struct uuid *stream, uint64_t own)
+{
+	struct mongo_owner now;
+	int r = owner_look(m, stream, &now);
+
+	if (r == -ENOENT)
+		return -ESTALE;
+	return r < 0 ? r : now.own == own ? 0 : -ESTALE;
+}
+
+int owner_claim(struct mongo *m, const struct uuid *stream,
+	const struct mongo_owner *seen, uint64_t own,
+	const struct stream_owner *who)
+{
+	struct mongo_try t = mongo_try("owner of a stream");
+	char id[33];
+	bson_t filter = BSON_INITIALIZER, to;
+	bson_error_t e;
+	bool ok, done = false;
+
+	stream_name(stream, id);
+	BSON_APPEND_UTF8(&filter, "_id", id);
+	if (seen) {
+		BSON_APPEND_INT64(&filter, "own", (int64_t)seen->own);
+		BSON_APPEND_INT64(&filter, "beat", (int64_t)seen->beat);
+	}
+	encode(&to, id, own, seen ? seen->trimmed : 0, who);
+	do {
+		struct mongo_coll c = mongo_take(m, MONGO_OWNERS);
+		bson_t reply;
+
+		if (seen) {
+			ok = mongoc_collection_replace_one(
+				c.c, &filter, &to, NULL, &reply, &e);
+			done = number(&reply, "matchedCount") > 0;
+		} else {
+			done = ok = mongoc_collection_insert_one(
+				c.c, &to, NULL, &reply, &e);
+			ok = ok || e.code == MONGOC_ERROR_DUPLICATE_KEY;
+		}
+		bson_destroy(&reply);
+		mongo_give(&c);
+	} while (!ok && mongo_again(m, &t, &e));
+	bson_destroy(&filter);
+	bson_destroy(&to);
+	if (!ok)
+		return mongo_fail(m, &t, &e);
+	return done ? 0 : claimed(m, stream, own);
+}
+
+/* *ret_n: of documents that are ours still. */
+static bool update(struct mongo *m, const struct uuid *stream, uint64_t own,
+	const bson_t *change, uint64_t *ret_n, bson_error_t *e)
+{
+	struct mongo_coll c = mongo_take(m, MONGO_OWNERS);
+	char id[33];
+	bson_t *filter = BCON_NEW("_id", BCON_UTF8(stream_name(stream, id)),
+		"own", BCON_INT64((int64_t)own));
+	bson_t reply;
+	bool ok = mongoc_collection_update_one(
+		c.c, filter, change, NULL, &reply, e);
+
+	*ret_n = number(&reply, "matchedCount");
+	bson_destroy(&reply);
+	bson_destroy(filter);
+	mongo_give(&c);
+	return ok;
+}
+
+int owner_beat(struct mongo *m, const struct uuid *stream, uint64_t own)
+{
+	bson_t *inc = BCON_NEW("$inc", "{", "beat", BCON_INT64(1), "}");
+	bson_error_t e;
+	uint64_t n;
+	bool ok = update(m, stream, own, inc, &n, &e);
+
+	bson_destroy(inc);
+	if (!ok) {
+		log_debug("mongo", "heartbeat: %s", e.message);
+		return -EIO;
+	}
+	return n == 0;
+}
+
+void owner_release(struct mongo *m, const struct uuid *stream, uint64_t own)
+{
+	bson_t *set = BCON_NEW("$set", "{", "own", BCON_INT64(0), "}");
+	bson_error_t e;
+	uint64_t n;
+
+	/* who finds it not released finds the process dead, or silent */
+	if (!update(m, stream, own, set, &n, &e))
+		log_debug("mongo", "release: %s", e.message);
+	bson_destroy(set);
+}
+
+int owner_trim(
+	struct mongo *m, const struct uuid *stream, uint64_t own, uint64_t seq)
+{
+	struct mongo_try t = mongo_try("trim a stream");
+	bson_t *set = BCON_NEW(
+		"$set", "{", "trimmed", BCON_INT64((int64_t)seq), "}");
+	bson_error_t e;
+	uint64_t n;
+	bool ok;
+
+	do
+		ok = update(m, stream, own, set, &n, &e);
+	while (!ok && mongo_again(m, &t, &e));
+	bson_destroy(set);
+	return !ok ? mongo_fail(m, &t, &e) : n ? 0 : -ESTALE;
+}
+
+int owner_forget(struct mongo *m, const struct uuid *stream, uint64_t own)
+{
+	struct mongo_try t = mongo_try("remove a stream");
+	char id[33];
+	bson_t *filter = BCON_NEW("_id", BCON_UTF8(stream_name(stream, id)),
+		"own", BCON_INT64((int64_t)own));
+	bson_error_t e;
+	bool ok;
+
+	do {
+		struct mongo_coll c = mongo_take(m, MONGO_OWNERS);
+
+		ok = mongoc_collection_delete_one(c.c, filter, NULL, NULL, &e);
+		mongo_give(&c);
+	} while (!ok && mongo_again(m, &t, &e));
+	bson_destroy(filter);
+	return ok ? 0 : mongo_fail(m, &t, &e);
+}
