@@ -54,12 +54,12 @@ static int parse(struct mongo *m, const char *url, mongoc_uri_t **ret)
 
 	if (!uri)
 		/* with a password in it, its text is not for messages */
-		return strchr(url, '@') ? fail(EINVAL,
-						  "%s: is no valid URI of a "
-						  "MongoDB server",
-						  m->name)
-					: fail(EINVAL, "%s: %s", m->name,
-						  e.message);
+		return strchr(url, '@')
+			       ? fail(EINVAL,
+					 "%s: is no valid URI of a "
+					 "MongoDB server",
+					 m->name)
+			       : fail(EINVAL, "%s: %s", m->name, e.message);
 	set_concerns(uri);
 	mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
 		mongoc_uri_get_option_as_int32(
@@ -141,8 +141,8 @@ void mongo_give(struct mongo_coll *c)
 	mongoc_client_pool_push(c->m->pool, c->client);
 }
 
-int mongo_command(struct mongo *m, const char *what, const bson_t *command,
-	bson_t *reply)
+int mongo_command(
+	struct mongo *m, const char *what, const bson_t *command, bson_t *reply)
 {
 	struct mongo_try t = mongo_try(what);
 	bson_error_t e;

@@ -23,7 +23,7 @@ struct mongo {
 	char *db;
 	char *name; /* the URI as messages may show it */
 	unsigned flags;
-	int64_t patience; /* ms that a call goes on trying */
+	int64_t patience;         /* ms that a call goes on trying */
 	struct silences silences; /* of owners of streams */
 };
 

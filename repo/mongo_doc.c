@@ -19,14 +19,13 @@ void mongo_id_append(
 	char hex[2 * KEY_MAX + 1];
 
 	if (mongo_is_content(c))
-		bson_append_binary(b, name, -1, BSON_SUBTYPE_BINARY, key->b,
-			key->len);
+		bson_append_binary(
+			b, name, -1, BSON_SUBTYPE_BINARY, key->b, key->len);
 	else if (is_text(c))
-		bson_append_utf8(
-			b, name, -1, (const char *)key->b, key->len);
+		bson_append_utf8(b, name, -1, (const char *)key->b, key->len);
 	else
-		bson_append_utf8(b, name, -1,
-			hex_encode(key->b, key->len, hex), 2 * key->len);
+		bson_append_utf8(b, name, -1, hex_encode(key->b, key->len, hex),
+			2 * key->len);
 }
 
 void mongo_bound_append(bson_t *b, const char *name, enum coll c,

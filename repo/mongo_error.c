@@ -42,12 +42,14 @@ int64_t mongo_now(void)
 
 static bool is_passing_code(uint32_t code)
 {
-	static const uint32_t codes[] = { CODE_HOST_UNREACHABLE, CODE_HOST_NOT_FOUND,
-		CODE_CURSOR_NOT_FOUND, CODE_WRITE_CONCERN_FAILED, CODE_NETWORK_TIMEOUT,
+	static const uint32_t codes[] = { CODE_HOST_UNREACHABLE,
+		CODE_HOST_NOT_FOUND, CODE_CURSOR_NOT_FOUND,
+		CODE_WRITE_CONCERN_FAILED, CODE_NETWORK_TIMEOUT,
 		CODE_SHUTDOWN_IN_PROGRESS, CODE_MAJORITY_NOT_AVAILABLE,
-		CODE_PRIMARY_STEPPED_DOWN, CODE_EXCEEDED_TIME_LIMIT, CODE_SOCKET_EXCEPTION,
-		CODE_NOT_WRITABLE_PRIMARY, CODE_INTERRUPTED_AT_SHUTDOWN,
-		CODE_INTERRUPTED_BY_STATE_CHANGE, CODE_NOT_PRIMARY_NO_SECONDARY_OK,
+		CODE_PRIMARY_STEPPED_DOWN, CODE_EXCEEDED_TIME_LIMIT,
+		CODE_SOCKET_EXCEPTION, CODE_NOT_WRITABLE_PRIMARY,
+		CODE_INTERRUPTED_AT_SHUTDOWN, CODE_INTERRUPTED_BY_STATE_CHANGE,
+		CODE_NOT_PRIMARY_NO_SECONDARY_OK,
 		CODE_NOT_PRIMARY_OR_SECONDARY };
 
 	for (unsigned i = 0; i < N_ELEMS(codes); i++)
@@ -89,8 +91,8 @@ bool mongo_again(
 {
 	int64_t now = mongo_now();
 	unsigned shift = MIN_OF(t->n, 10u);
-	int64_t ms = MIN_OF(
-		(int64_t)PAUSE_MIN_MS << shift, (int64_t)PAUSE_MAX_MS);
+	int64_t ms =
+		MIN_OF((int64_t)PAUSE_MIN_MS << shift, (int64_t)PAUSE_MAX_MS);
 	struct timespec pause;
 
 	if (!mongo_is_passing(e))
@@ -109,8 +111,8 @@ bool mongo_again(
 	return true;
 }
 
-int mongo_fail(const struct mongo *m, const struct mongo_try *t,
-	const bson_error_t *e)
+int mongo_fail(
+	const struct mongo *m, const struct mongo_try *t, const bson_error_t *e)
 {
 	if (is_authentication(e))
 		return fail(EACCES,

@@ -121,8 +121,8 @@ static int bad(const struct group *g, const struct uuid *stream)
 }
 
 /* Lengths that make up the data, and the checksum. */
-static bool right(const struct group *g, const struct uuid *stream,
-	const struct raw *raw)
+static bool right(
+	const struct group *g, const struct uuid *stream, const struct raw *raw)
 {
 	struct group with = *g;
 	uint64_t sum = 0;

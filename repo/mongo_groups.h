@@ -26,9 +26,9 @@ struct held {
 
 struct groups {
 	pthread_mutex_t lock;
-	struct vec(struct held *) v; /* lock; by place and sequence number */
-	size_t n_sent;               /* lock; from the front */
-	uint64_t bytes, cached;      /* lock */
+	struct vec(struct held *) v;  /* lock; by place and sequence number */
+	size_t n_sent;                /* lock; from the front */
+	uint64_t bytes, cached;       /* lock */
 	struct held *oldest, *newest; /* lock */
 };
 

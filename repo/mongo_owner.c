@@ -140,8 +140,7 @@ int owner_look(
 {
 	struct mongo_try t = mongo_try("owner of a stream");
 	char id[33];
-	bson_t *filter =
-		BCON_NEW("_id", BCON_UTF8(stream_name(stream, id)));
+	bson_t *filter = BCON_NEW("_id", BCON_UTF8(stream_name(stream, id)));
 	bson_error_t e;
 	bool broken;
 	int r;
@@ -284,8 +283,8 @@ int owner_trim(
 	struct mongo *m, const struct uuid *stream, uint64_t own, uint64_t seq)
 {
 	struct mongo_try t = mongo_try("trim a stream");
-	bson_t *set = BCON_NEW(
-		"$set", "{", "trimmed", BCON_INT64((int64_t)seq), "}");
+	bson_t *set =
+		BCON_NEW("$set", "{", "trimmed", BCON_INT64((int64_t)seq), "}");
 	bson_error_t e;
 	uint64_t n;
 	bool ok;

@@ -21,20 +21,20 @@
 #define OWNER_SILENT_MS 120000
 
 struct mongo_owner {
-	uint64_t own;  /* 0: nobody */
-	uint64_t beat; /* counts up */
+	uint64_t own;     /* 0: nobody */
+	uint64_t beat;    /* counts up */
 	uint64_t trimmed; /* records before this sequence number may be gone */
 	struct stream_owner who;
 	char process[128]; /* boot, process namespace, pid, start */
 };
 
 /* -ENOENT, quietly, if there was never one. */
-int must_check owner_look(struct mongo *m, const struct uuid *stream,
-	struct mongo_owner *ret);
+int must_check owner_look(
+	struct mongo *m, const struct uuid *stream, struct mongo_owner *ret);
 
 /* May what owner_look() found be alive? */
-bool owner_alive(
-	struct mongo *m, const struct uuid *stream, const struct mongo_owner *o);
+bool owner_alive(struct mongo *m, const struct uuid *stream,
+	const struct mongo_owner *o);
 
 /*
  * Becomes the owner WHO under the id OWN where the document still is what

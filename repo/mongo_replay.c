@@ -10,7 +10,9 @@
 
 static bson_t *options(bool heads, int order, int64_t limit)
 {
-	bson_t *o = BCON_NEW("sort", "{", "_id", BCON_INT32(order), "}");
+	/* at most 3 MiB each: not every server ends a reply by its size */
+	bson_t *o = BCON_NEW("sort", "{", "_id", BCON_INT32(order), "}",
+		"batchSize", BCON_INT32(heads ? 4096 : 12));
 
 	if (limit)
 		BSON_APPEND_INT64(o, "limit", limit);
@@ -31,8 +33,8 @@ static bson_t *range(const struct uuid *stream, uint64_t low, uint64_t high)
 
 	group_id(stream, low, a);
 	group_id(stream, high, b);
-	return BCON_NEW("_id", "{", "$gte", BCON_UTF8(a), "$lte", BCON_UTF8(b),
-		"}");
+	return BCON_NEW(
+		"_id", "{", "$gte", BCON_UTF8(a), "$lte", BCON_UTF8(b), "}");
 }
 
 /* The first of a query. */
@@ -86,8 +88,8 @@ static int fail_missing(const struct replay *w)
 
 	uuid_text(w->stream, text);
 	if (w->gap_at == w->from)
-		return fail(EBADMSG, "%s: stream %s: is missing", w->m->name,
-			text);
+		return fail(
+			EBADMSG, "%s: stream %s: is missing", w->m->name, text);
 	return fail(EBADMSG,
 		"%s: stream %s: record %" PRIu64 " of epoch %" PRIu64
 		" is missing",

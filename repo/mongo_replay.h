@@ -16,14 +16,14 @@ struct replay {
 	struct mongo *m;
 	const struct uuid *stream;
 	uint64_t from;
-	bool heads;       /* without lens and data */
-	uint64_t until;   /* stop there; 0: at the end */
+	bool heads;     /* without lens and data */
+	uint64_t until; /* stop there; 0: at the end */
 	/* each group in order; takes it; other than 0 ends the replay */
 	int (*visit)(void *arg, struct group *g);
 	void *arg;
 	/* out */
-	uint64_t next;  /* sequence number that follows */
-	uint64_t place; /* that of what follows */
+	uint64_t next;    /* sequence number that follows */
+	uint64_t place;   /* that of what follows */
 	uint64_t last_by; /* of the last group */
 	/* its own */
 	uint64_t trimmed; /* of the owner's document */

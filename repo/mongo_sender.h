@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mongo_sender - the thread that inserts what is appended to a stream, one group
- * at a time, and says that its owner lives. It goes on trying for as long as
- * the stream is open: what a server did not take stays in memory, and a later
- * sync may succeed.
+ * mongo_sender - the thread that inserts what is appended to a stream, one
+ * group at a time, and says that its owner lives. It goes on trying for as long
+ * as the stream is open: what a server did not take stays in memory, and a
+ * later sync may succeed.
  *
  * Threads    any thread; append: one at a time.
  */
@@ -40,7 +40,8 @@ int must_check sender_append(struct sender *s, const struct iovec *iov,
 int must_check sender_sync(struct sender *s);
 uint64_t sender_next(struct sender *s);
 
-/* Inserts a group; -EEXIST, quietly, if another's is there. OWNER: of takeovers.
+/* Inserts a group; -EEXIST, quietly, if another's is there. OWNER: of
+ * takeovers.
  */
 int must_check group_insert(struct mongo *m, const struct uuid *stream,
 	const struct group *g, const struct stream_owner *owner);

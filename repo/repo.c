@@ -8,6 +8,7 @@
 
 #include "repo/decode.h"
 #include "src/log.h"
+#include "src/url.h"
 
 static struct key meta_key(const char *name)
 {
@@ -53,6 +54,14 @@ static int insert_meta(struct store *s, const struct uuid *uuid, int level)
 	return r;
 }
 
+static int already(const char *url)
+{
+	scoped(freep) char *public = url_public(url);
+
+	return fail(EEXIST, "%s: is a hivefs repository already",
+		public ? public : "there");
+}
+
 /*
  * The store that has been made, or the one that an interrupted creation left
  * without our documents.
@@ -75,7 +84,7 @@ static int init_store(const char *url, struct store **ret)
 		r = store_get(s, COLL_META, &key, &d);
 	if (r == 0) {
 		doc_fini(&d);
-		return fail(EEXIST, "%s: is a hivefs repository already", url);
+		return already(url);
 	}
 	if (r != -ENOENT)
 		return r;
@@ -95,7 +104,7 @@ int repo_init(const char *url, int level, struct uuid *ret)
 	r = insert_meta(s, &uuid, level);
 	store_close(s);
 	if (r == -EEXIST)
-		return fail(EEXIST, "%s: is a hivefs repository already", url);
+		return already(url);
 	if (r == 0)
 		*ret = uuid;
 	return r;
@@ -128,10 +137,10 @@ int repo_open(const char *url, unsigned flags, struct repo **ret)
 	int err;
 
 	if (!r)
-		return fail(ENOMEM, "%s: %m", url);
-	r->url = strdup(url);
+		return fail(ENOMEM, "repository: %m");
+	r->url = url_public(url);
 	err = r->url ? store_open(url, flags, &r->store)
-		     : fail(ENOMEM, "%s: %m", url);
+		     : fail(ENOMEM, "repository: %m");
 	if (err < 0)
 		goto out;
 	err = store_get(r->store, COLL_META, &key, &d);
@@ -139,7 +148,7 @@ int repo_open(const char *url, unsigned flags, struct repo **ret)
 		err = fail(ENOMEDIUM,
 			"%s: its creation was interrupted; create it again "
 			"with: hivefs init",
-			url);
+			r->url);
 	if (err < 0)
 		goto out;
 	err = parse_meta(r, &d);

@@ -23,7 +23,7 @@ enum { REPO_LEVEL_DEFAULT = 1, REPO_LEVEL_MAX = 19 };
 
 struct repo {
 	struct store *store;
-	char *url;
+	char *url; /* as others may see it: without a password */
 	struct uuid uuid;
 	int64_t created; /* seconds since 1970, UTC */
 	int level;       /* of zstd */

@@ -189,10 +189,10 @@ struct store_change {
 };
 
 /*
- * Makes them, each as if alone, in far less time: those of one document in their
- * order, those of several in any. Where one does not hold, the others are made
- * all the same. Returns other errors; then some may have been made, and not the
- * first ones. Not for inserting chunks and maps.
+ * Makes them, each as if alone, in far less time: those of one document in
+ * their order, those of several in any. Where one does not hold, the others are
+ * made all the same. Returns other errors; then some may have been made, and
+ * not the first ones. Not for inserting chunks and maps.
  */
 int must_check store_change_many(
 	struct store *s, struct store_change *changes, size_t n);
@@ -204,10 +204,11 @@ enum scan_flags {
 
 /*
  * Visits documents in key order (as bytes) whose key begins with PREFIX (NULL:
- * all); of chunks and maps, all keys are of one length. A visit that returns other than 0 ends the scan with that value.
- * Documents inserted or removed meanwhile may or may not be seen. The visit may
- * call the store. The body is valid during the visit. Damaged documents are
- * passed over: -EBADMSG when all others have been visited.
+ * all); of chunks and maps, all keys are of one length. A visit that returns
+ * other than 0 ends the scan with that value. Documents inserted or removed
+ * meanwhile may or may not be seen. The visit may call the store. The body is
+ * valid during the visit. Damaged documents are passed over: -EBADMSG when all
+ * others have been visited.
  */
 typedef int (*store_visit)(void *arg, const struct doc *doc);
 int must_check store_scan(struct store *s, enum coll c,

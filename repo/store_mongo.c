@@ -166,8 +166,8 @@ static int write_marker(struct mongo *m, const struct uuid *uuid)
 
 		if (r == 0 && memcmp(there.b, uuid->b, sizeof(there.b)) == 0)
 			return 0; /* ours, whose reply was lost */
-		return fail(EEXIST, "%s: is a hivefs repository already",
-			m->name);
+		return fail(
+			EEXIST, "%s: is a hivefs repository already", m->name);
 	}
 	return ok ? 0 : mongo_fail(m, &t, &e);
 }
@@ -183,8 +183,8 @@ int mongo_create(const char *url, const struct uuid *uuid)
 		return r;
 	r = read_marker(m, &there);
 	if (r == 0)
-		return fail(EEXIST, "%s: is a hivefs repository already",
-			m->name);
+		return fail(
+			EEXIST, "%s: is a hivefs repository already", m->name);
 	if (r != -ENOENT)
 		return r;
 	r = 0;

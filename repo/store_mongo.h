@@ -29,10 +29,9 @@ int mongo_count(struct store *s, enum coll c, struct store_count *ret);
 int mongo_insert_many(
 	struct store *s, const struct doc *docs, size_t n, bool *ret_inserted);
 int mongo_insert(struct store *s, const struct doc *doc);
-int mongo_replace(
-	struct store *s, const struct doc *doc, uint64_t old_version);
-int mongo_remove(struct store *s, enum coll c, const struct key *key,
-	uint64_t version);
+int mongo_replace(struct store *s, const struct doc *doc, uint64_t old_version);
+int mongo_remove(
+	struct store *s, enum coll c, const struct key *key, uint64_t version);
 int mongo_change_many(struct store *s, struct store_change *changes, size_t n);
 
 #endif

@@ -10,8 +10,12 @@
 #include "src/log.h"
 #include "src/pool.h"
 
-/* of one request; its reply is of some 6 MiB where they are chunks */
+/*
+ * of one request or reply, which is of some 6 MiB where they are chunks, 32 at
+ * most: not every server ends it by its size
+ */
 #define GET_KEYS 256u
+#define BATCH_DOCS 256
 #define EXISTS_KEYS 1024u
 
 static void in_keys(
@@ -171,8 +175,8 @@ static int get_some(struct mongo *m, struct get *g, const struct key *keys,
 	g->n = n;
 	qsort(g->w, n, sizeof(*g->w), wanted_order);
 	in_keys(&filter, g->c, keys + from, n);
-	r = query_again(m, g->c, &filter, opts,
-		g->ret_exists ? take_key : take_doc, g);
+	r = query_again(
+		m, g->c, &filter, opts, g->ret_exists ? take_key : take_doc, g);
 	bson_destroy(&filter);
 	return r;
 }
@@ -186,8 +190,7 @@ static int get_all(struct mongo *m, struct get *g, const struct key *keys,
 	if (!g->w)
 		return fail(ENOMEM, "%s: %m", coll_name(g->c));
 	for (size_t i = 0; r == 0 && i < n; i += step)
-		r = get_some(
-			m, g, keys, i, MIN_OF(n - i, (size_t)step), opts);
+		r = get_some(m, g, keys, i, MIN_OF(n - i, (size_t)step), opts);
 	free(g->w);
 	return r;
 }
@@ -293,7 +296,8 @@ static void scan_filter(bson_t *filter, const struct scan *s,
 static void scan_opts(bson_t *opts, unsigned flags)
 {
 	bson_t *o = BCON_NEW("sort", "{", "_id",
-		BCON_INT32(flags & SCAN_REVERSE ? -1 : 1), "}");
+		BCON_INT32(flags & SCAN_REVERSE ? -1 : 1), "}", "batchSize",
+		BCON_INT32(flags & SCAN_KEYS ? 16 * BATCH_DOCS : BATCH_DOCS));
 
 	bson_init(opts);
 	bson_concat(opts, o);
@@ -310,10 +314,9 @@ int mongo_scan(struct store *s, enum coll c, const struct key *prefix,
 	unsigned flags, store_visit visit, void *arg)
 {
 	struct mongo *m = mongo_of(s);
-	struct scan scan = { .c = c,
-		.keys = flags & SCAN_KEYS,
-		.visit = visit,
-		.arg = arg };
+	struct scan scan = {
+		.c = c, .keys = flags & SCAN_KEYS, .visit = visit, .arg = arg
+	};
 	struct mongo_try t = mongo_try(coll_name(c));
 	bson_error_t e;
 	bool broken;
@@ -358,7 +361,8 @@ struct walk {
 
 static void walk_begin(struct walk *w)
 {
-	bson_t *opts = BCON_NEW("sort", "{", "$natural", BCON_INT32(1), "}");
+	bson_t *opts = BCON_NEW("sort", "{", "$natural", BCON_INT32(1), "}",
+		"batchSize", BCON_INT32(BATCH_DOCS));
 	bson_t all = BSON_INITIALIZER;
 
 	w->mc = mongo_take(w->m, coll_name(w->c));
@@ -468,8 +472,9 @@ static int count_row(void *arg, const bson_t *b)
 int mongo_count(struct store *s, enum coll c, struct store_count *ret)
 {
 	bson_t *opts = BCON_NEW("sort", "{", "$natural", BCON_INT32(1), "}",
-		"projection", "{", "v", BCON_INT32(1), "g", BCON_INT32(1), "n",
-		BCON_INT32(1), "}");
+		"batchSize", BCON_INT32(16 * BATCH_DOCS), "projection", "{",
+		"v", BCON_INT32(1), "g", BCON_INT32(1), "n", BCON_INT32(1),
+		"}");
 	struct mongo *m = mongo_of(s);
 	struct mongo_try t = mongo_try(coll_name(c));
 	bson_t all = BSON_INITIALIZER;

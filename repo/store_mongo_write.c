@@ -24,8 +24,8 @@ struct there {
 };
 
 /* -ENOENT, quietly. */
-static int look(struct mongo *m, enum coll c, const struct key *key,
-	struct there *ret)
+static int look(
+	struct mongo *m, enum coll c, const struct key *key, struct there *ret)
 {
 	struct mongo_try t = mongo_try(coll_name(c));
 	bson_t *opts = BCON_NEW("projection", "{", "v", BCON_INT32(1), "g",
@@ -257,8 +257,8 @@ static void select_version(
 }
 
 /*
- * Nothing matched: why? Or was it we, and the reply was lost? OURS is what would
- * be there then; NULL: nothing.
+ * Nothing matched: why? Or was it we, and the reply was lost? OURS is what
+ * would be there then; NULL: nothing.
  */
 static int unmatched(struct mongo *m, enum coll c, const struct key *key,
 	const struct there *ours, const struct mongo_try *t)
@@ -276,8 +276,7 @@ static int unmatched(struct mongo *m, enum coll c, const struct key *key,
 		       : -ESTALE;
 }
 
-int mongo_replace(
-	struct store *s, const struct doc *doc, uint64_t old_version)
+int mongo_replace(struct store *s, const struct doc *doc, uint64_t old_version)
 {
 	struct mongo *m = mongo_of(s);
 	struct mongo_try t = mongo_try(coll_name(doc->coll));

@@ -11,7 +11,8 @@
  *
  * A sequence number is 64 bits, the epoch (24) on top of the number (40) within
  * it. A *place* says where a byte of a record's payload lies, and stays good
- * until it is trimmed: place + n is the n-th byte after it.
+ * until it is trimmed: place + n is the n-th byte after it. Whoever opened the
+ * stream from a sequence number on reads places of records from there on.
  *
  * Ownership  stream_open() returns owned, borrows the store.
  * Threads    stream_append(): one thread at a time; all others: any thread,
@@ -66,8 +67,10 @@ int must_check stream_owner(
 
 /*
  * Appends one record of at most STREAM_PAYLOAD_MAX bytes; it is in the order of
- * calls. ret_place is that of the first byte of the payload. It can be read at
- * once and survives the end of this process; stream_sync() makes it last.
+ * calls. ret_place is that of the first byte of the payload. It can be read
+ * through ST at once. It is on its way: in an embedded store it survives the end
+ * of this process, in MongoDB it does some milliseconds later. After
+ * stream_sync() it lasts, and others see it.
  */
 int must_check stream_append(struct stream *st, const struct iovec *iov,
 	int n_iov, uint64_t *ret_seq, uint64_t *ret_place);

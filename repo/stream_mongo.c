@@ -77,8 +77,8 @@ static int read_at(struct stream *st, uint64_t place, void *buf, size_t len)
 }
 
 /* All records, or those before a sequence number; takeovers: if ALL. */
-static int remove_groups(struct mongo *m, const struct uuid *id,
-	uint64_t before, bool all)
+static int remove_groups(
+	struct mongo *m, const struct uuid *id, uint64_t before, bool all)
 {
 	struct mongo_try t = mongo_try(MONGO_STREAMS);
 	bson_t filter = BSON_INITIALIZER, range;
@@ -262,7 +262,8 @@ static int try_takeover(struct mongo_stream *e,
 		r = replay(&again);
 	else if (r == -EEXIST)
 		r = -EAGAIN;
-	if (r == 0 && (again.next != group_next(ret) || again.last_by != e->own))
+	if (r == 0 &&
+		(again.next != group_next(ret) || again.last_by != e->own))
 		r = -EAGAIN;
 	return r;
 }
@@ -289,7 +290,8 @@ static int take_over(struct mongo_stream *e, const struct stream_owner *owner,
 		}
 	}
 	return r == -EAGAIN
-		       ? fail(EBUSY, "%s: a stream is being taken over by others",
+		       ? fail(EBUSY,
+				 "%s: a stream is being taken over by others",
 				 e->m->name)
 		       : r;
 }

@@ -22,6 +22,8 @@ char *url_public(const char *url)
 	if (asprintf(&text, "%.*s%s", (int)(authority - url), url,
 		    authority + user) < 0)
 		return NULL;
+	/* options of a server's may be passwords, too */
+	text[strcspn(text, "?")] = 0;
 	return text;
 }
 

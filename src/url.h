@@ -6,7 +6,7 @@
 #ifndef HIVEFS_URL_H
 #define HIVEFS_URL_H
 
-/* URL without a user's name and password; owned, NULL if there is no memory. */
+/* URL without user, password and options; owned, NULL if there is no memory. */
 char *url_public(const char *url);
 
 /* The directory an embedded repository is in, or NULL; borrowed from URL. */

@@ -365,7 +365,6 @@ int cli_open(const struct cli *c, unsigned flags, struct repo **ret)
 
 	if (r < 0)
 		return r;
-	log_debug("tools", "repository %s", url);
 	return repo_open(url, flags, ret);
 }
 

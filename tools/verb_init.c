@@ -4,6 +4,7 @@
 #include "repo/location.h"
 #include "repo/repo.h"
 #include "src/exit.h"
+#include "src/url.h"
 #include "tools/json.h"
 #include "tools/say.h"
 #include "tools/verb.h"
@@ -26,7 +27,7 @@ static int run(struct cli *c)
 	const struct options *o = c->options;
 	int level = o->level ? (int)o->level : REPO_LEVEL_DEFAULT;
 	const char *named = c->n ? c->operands[0] : c->repo;
-	scoped(freep) char *url = NULL;
+	scoped(freep) char *url = NULL, *public = NULL;
 	char text[UUID_TEXT];
 	struct uuid uuid;
 	int r;
@@ -42,13 +43,16 @@ static int run(struct cli *c)
 	if (r < 0)
 		return r;
 	uuid_text(&uuid, text);
+	public = url_public(url);
+	if (!public)
+		cli_no_memory();
 	if (c->json)
 		json_line(stdout, json_pack("{s:s, s:s, s:o, s:s, s:i}", "type",
 					  "summary", "verb", "init",
-					  "repository", json_text(url), "uuid",
-					  text, "compression", level));
+					  "repository", json_text(public),
+					  "uuid", text, "compression", level));
 	else if (!c->quiet)
-		say_line(stdout, "%s: new repository %s", url, text);
+		say_line(stdout, "%s: new repository %s", public, text);
 	return EXIT_OK;
 }
 

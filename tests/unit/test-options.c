@@ -190,8 +190,9 @@ static void urls(void **state)
 	(void)state;
 	check_public("/srv/a@b", "/srv/a@b");
 	check_public("file:///srv/a@b", "file:///srv/a@b");
-	check_public(
-		"mongodb://h1,h2:1/db?x=y@z", "mongodb://h1,h2:1/db?x=y@z");
+	check_public("mongodb://h1,h2:1/db?x=y@z", "mongodb://h1,h2:1/db");
+	check_public("mongodb://h/?tlsCertificateKeyFilePassword=secret",
+		"mongodb://h/");
 	check_public("mongodb://me:secret@h/db", "mongodb://h/db");
 	check_public("mongodb+srv://me:se@cret@h", "mongodb+srv://h");
 	assert_string_equal(url_directory("/srv/a"), "/srv/a");
