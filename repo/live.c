@@ -10,6 +10,9 @@
 #include "src/bytes.h"
 #include "src/log.h"
 
+/* To read what folds let go of just then. */
+#define ATTEMPTS 100
+
 void live_root_put(struct live *l, struct root *r)
 {
 	bool last;
@@ -205,14 +208,22 @@ static int try_read(
 int live_read(struct live *l, uint64_t off, uint32_t len, struct pieces *ret)
 {
 	struct pieces p = { 0 };
-	int err;
+	int err = -EAGAIN;
 
 	assert(off <= l->size && len <= l->size - off);
 	/* a fold may let go of a place between our look and our read */
-	while ((err = try_read(l, off, len, &p)) == -EAGAIN && l->owned)
+	for (int i = 0; i < ATTEMPTS; i++) {
+		err = try_read(l, off, len, &p);
+		if (err != -EAGAIN || !l->owned)
+			break;
 		pieces_fini(&p);
+	}
 	if (err == -EAGAIN)
-		err = -ESTALE; /* the owner's did, and ours never will */
+		/* the owner's did, and ours never will */
+		err = l->owned
+			      ? fail(EIO, "%s: a file of its stream is missing",
+					l->name)
+			      : -ESTALE;
 	if (err < 0)
 		pieces_fini(&p);
 	else
