@@ -29,15 +29,19 @@ class Point:
         self.disks = disks  # name -> bytes
 
     def directory(self, mount):
-        return os.path.join(mount.path, "vm", self.time.replace(":", ""))
+        """All but the first of a second, removed or not, have their alias."""
+        first = os.path.join(mount.path, "vm", self.time.replace(":", ""))
+        other = f"{first}-{self.alias}"
+        return other if os.path.isdir(other) else first
 
     def address(self, rng, disk=None):
         machine = f"vm/{disk}" if disk else "vm"
-        ways = [f"{machine}@{self.time}", f"{machine}@{self.alias}"]
+        ways = [f"{machine}@{self.time}-{self.alias}",
+                f"{machine}@{self.alias}"]
         return rng.choice(ways if disk else ways + [self.alias])
 
     def __str__(self):
-        return f"vm@{self.time}"
+        return f"vm@{self.time}-{self.alias}"
 
 
 class BranchDisk:
