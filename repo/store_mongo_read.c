@@ -344,8 +344,9 @@ int mongo_scan(struct store *s, enum coll c, const struct key *prefix,
 }
 
 /*
- * In the order the collection has, which is that of insertion. One cursor feeds
- * all threads: taking a document from it is a copy, visiting it is a hash.
+ * In the order the collection has, which is that of insertion: what a query
+ * that asks for nothing gives. One cursor feeds all threads: taking a document
+ * from it is a copy, visiting it is a hash.
  */
 struct walk {
 	struct mongo *m;
@@ -361,8 +362,7 @@ struct walk {
 
 static void walk_begin(struct walk *w)
 {
-	bson_t *opts = BCON_NEW("sort", "{", "$natural", BCON_INT32(1), "}",
-		"batchSize", BCON_INT32(BATCH_DOCS));
+	bson_t *opts = BCON_NEW("batchSize", BCON_INT32(BATCH_DOCS));
 	bson_t all = BSON_INITIALIZER;
 
 	w->mc = mongo_take(w->m, coll_name(w->c));
@@ -471,10 +471,9 @@ static int count_row(void *arg, const bson_t *b)
  */
 int mongo_count(struct store *s, enum coll c, struct store_count *ret)
 {
-	bson_t *opts = BCON_NEW("sort", "{", "$natural", BCON_INT32(1), "}",
-		"batchSize", BCON_INT32(16 * BATCH_DOCS), "projection", "{",
-		"v", BCON_INT32(1), "g", BCON_INT32(1), "n", BCON_INT32(1),
-		"}");
+	bson_t *opts = BCON_NEW("batchSize", BCON_INT32(16 * BATCH_DOCS),
+		"projection", "{", "v", BCON_INT32(1), "g", BCON_INT32(1), "n",
+		BCON_INT32(1), "}");
 	struct mongo *m = mongo_of(s);
 	struct mongo_try t = mongo_try(coll_name(c));
 	bson_t all = BSON_INITIALIZER;

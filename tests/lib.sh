@@ -6,7 +6,9 @@
 #   . "$(dirname "$0")/../lib.sh"
 #
 # and has then: $HIVEFS the program, $scratch an empty directory that goes away,
-# $HIVEFS_REPO a repository URL in it (not yet initialised). Exit 77 = skipped.
+# $HIVEFS_REPO a repository URL in it (not yet initialised), or where
+# $HIVEFS_TEST_MONGODB names a server, of a database of its own there. Exit 77 =
+# skipped.
 #
 #   requires CMD...             skip unless all these programs are here
 #   requires_that CMD ARG...    skip unless this command succeeds
@@ -65,6 +67,19 @@ run_exit_commands() {
 	exit $status
 }
 trap run_exit_commands EXIT
+
+# a_database URI: the same with a database that nobody else has
+a_database() {
+	local options=${1#"${1%%\?*}"} server=${1%%\?*}
+	server=${server%/}
+	printf '%s/hivefs_test_%s%s\n' "$server" "${scratch##*.}" \
+		"${options:-?serverSelectionTimeoutMS=3000}"
+}
+
+if [ -n "${HIVEFS_TEST_MONGODB-}" ]; then
+	HIVEFS_REPO=$(a_database "$HIVEFS_TEST_MONGODB")
+	[ -z "${MONGO_DROP-}" ] || at_exit "$MONGO_DROP" "$HIVEFS_REPO"
+fi
 trap 'exit 130' INT TERM
 trap 'echo "FAIL: line $LINENO: $BASH_COMMAND" >&2' ERR
 

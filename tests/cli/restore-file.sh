@@ -51,7 +51,8 @@ same a there/disk0.img
 expect_exit 0 "$HIVEFS" restore --dry-run two@latest neither
 [ ! -e neither ] || fail "a dry run made a directory"
 
-refused 2 'inside the repository' "$HIVEFS" restore web@latest repo/x
+[[ $HIVEFS_REPO == *://* ]] ||
+	refused 2 'inside the repository' "$HIVEFS" restore web@latest repo/x
 ln -s repo around
 refused 2 'inside the repository' "$HIVEFS" restore web@latest around/x
 refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/new/

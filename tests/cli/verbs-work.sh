@@ -54,7 +54,7 @@ json_of "$HIVEFS" verify --metadata --json
 json_of "$HIVEFS" status --json
 [ "$(summary '.points == 3 and .machines == 2 and .ratio > 3')" = true ] ||
 	fail "status"
-json_of "$HIVEFS" repair --index --json
+[[ $HIVEFS_REPO == *://* ]] || json_of "$HIVEFS" repair --index --json
 json_of "$HIVEFS" rm web@latest~1 web@latest --last --dry-run --json
 [ "$(summary .removed) $(points)" = "2 3" ] || fail "rm --dry-run"
 json_of "$HIVEFS" rm web@latest~1 --json
