@@ -15,11 +15,11 @@
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/options.h"
-#include "src/url.h"
 #include "repo/location.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/log_many.h"
+#include "src/url.h"
 
 #define READAHEAD (1u << 20)
 
@@ -164,8 +164,10 @@ static int open_repo(struct mount *m, struct repo **ret)
 		log_warn("%s: %m: mounted read-only", dir);
 		m->options.read_only = true;
 	}
-	return repo_open(
-		m->url, m->options.read_only ? STORE_READ_ONLY : 0, ret);
+	return repo_open(m->url,
+		(m->options.read_only ? STORE_READ_ONLY : 0) |
+			(m->options.takeover ? STORE_TAKEOVER : 0),
+		ret);
 }
 
 static int serve(struct mount *m)

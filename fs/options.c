@@ -37,6 +37,8 @@ const char options_help[] =
 	"      vmfs               VMDK descriptors as ESXi wants them\n"
 	"      full_blocks        .vhd and .vhdx without holes, for Windows\n"
 	"      many_writers       write to a disk in several formats at once\n"
+	"      takeover           take clones from hosts that are dead "
+	"(MongoDB)\n"
 	"      and what fstab has for every file system: nofail, _netdev, ...\n"
 	"\n"
 	"Unmount with: umount MOUNTPOINT, or fusermount3 -u MOUNTPOINT\n";
@@ -118,6 +120,7 @@ static bool parse_flag(struct mount_options *o, const char *item)
 		{ "vmfs", &o->vmfs },
 		{ "full_blocks", &o->full_blocks },
 		{ "many_writers", &o->many_writers },
+		{ "takeover", &o->takeover },
 	};
 
 	for (size_t i = 0; i < N_ELEMS(flags); i++)

@@ -27,7 +27,7 @@ struct mount_options {
 	bool read_only;
 	uint64_t cache;   /* bytes */
 	uint32_t formats; /* rows of formats that are shown, as bits */
-	bool vmfs, full_blocks, many_writers;
+	bool vmfs, full_blocks, many_writers, takeover;
 	uid_t uid;
 	gid_t gid;
 	mode_t umask;

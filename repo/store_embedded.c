@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include "repo/store_embedded.h"
 
-#include <dirent.h>
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

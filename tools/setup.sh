@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.."
 packages=(
 	gcc libc6-dev meson ninja-build pkg-config
 	libfuse3-dev liblmdb-dev libbson-dev libzstd-dev libssl-dev
-	libxxhash-dev libnbd-dev libjansson-dev libblkid-dev zlib1g-dev scdoc
+	libxxhash-dev libnbd-dev libmongoc-dev libjansson-dev libblkid-dev zlib1g-dev scdoc
 	fuse3 qemu-utils
 )
 demo=(qemu-system-x86 grub-pc-bin e2fsprogs fdisk)
@@ -29,6 +29,7 @@ tests=(
 	python3-libvmdk python3-libvhdi python3-libqcow
 	clang libclang-rt-14-dev llvm clang-tidy clang-format
 	cppcheck shellcheck spin
+	maven default-jdk-headless
 )
 
 build=yes

@@ -11,6 +11,16 @@
 
 #define CACHE_LEN (64u << 20)
 
+struct options {
+	bool takeover;
+};
+
+static const struct cli_option options[] = {
+	{ "takeover", 0, CLI_FLAG, offsetof(struct options, takeover),
+		.help = "also from an owner on a host that is dead (MongoDB)" },
+	{ 0 },
+};
+
 static int commit_here(struct cli *c, struct repo *repo,
 	const struct clone *clone, struct point *ret)
 {
@@ -48,9 +58,10 @@ static int commit(struct cli *c, struct repo *repo, const struct clone *clone)
 
 static int run(struct cli *c)
 {
+	const struct options *o = c->options;
 	scoped(repo_closep) struct repo *repo = NULL;
 	struct clone clone;
-	int r = cli_open(c, 0, &repo);
+	int r = cli_open(c, o->takeover ? STORE_TAKEOVER : 0, &repo);
 
 	if (r == 0)
 		r = clone_arg_find(repo, c->operands[0], &clone);
@@ -72,5 +83,7 @@ const struct verb verb_commit = {
 		"written to. All its\ndisks are taken at one instant, also "
 		"while a mount has it open and a guest runs.\nThe clone goes "
 		"on from there.",
+	.options = options,
+	.options_size = sizeof(struct options),
 	.run = run,
 };

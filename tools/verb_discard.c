@@ -14,12 +14,14 @@
 #define CACHE_LEN (16u << 20)
 
 struct options {
-	bool dry_run;
+	bool dry_run, takeover;
 };
 
 static const struct cli_option options[] = {
 	{ "dry-run", 0, CLI_FLAG, offsetof(struct options, dry_run),
 		.help = "say what would be lost" },
+	{ "takeover", 0, CLI_FLAG, offsetof(struct options, takeover),
+		.help = "also from an owner on a host that is dead (MongoDB)" },
 	{ 0 },
 };
 
@@ -108,8 +110,10 @@ static int run(struct cli *c)
 	const struct options *o = c->options;
 	scoped(repo_closep) struct repo *repo = NULL;
 	struct clone clone;
-	int r = cli_open(
-		c, o->dry_run ? STORE_READ_ONLY : STORE_SPEND_RESERVE, &repo);
+	int r = cli_open(c,
+		(o->dry_run ? STORE_READ_ONLY : STORE_SPEND_RESERVE) |
+			(o->takeover ? STORE_TAKEOVER : 0),
+		&repo);
 
 	if (r == 0)
 		r = clone_arg_find(repo, c->operands[0], &clone);

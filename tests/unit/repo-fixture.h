@@ -346,6 +346,7 @@ static const struct store_ops spy_ops = {
 	.scan = spy_scan,
 	.walk = spy_walk,
 	.count = spy_count,
+	.estimate = spy_count,
 };
 
 static inline struct repo spy_init(struct spy *spy, struct repo *r)

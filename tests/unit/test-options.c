@@ -17,8 +17,8 @@
 
 #include "formats/format.h"
 #include "fs/options.h"
-#include "src/url.h"
 #include "src/log.h"
+#include "src/url.h"
 
 static char said[512];
 
@@ -70,8 +70,10 @@ static void formats(void **state)
 
 	(void)state;
 	assert_int_equal(
-		parse("/mnt -o vmfs,formats=img,vhdx,ro,many_writers", &o), 0);
-	assert_true(o.vmfs && o.many_writers && o.read_only);
+		parse("/mnt -o vmfs,takeover,formats=img,vhdx,ro,many_writers",
+			&o),
+		0);
+	assert_true(o.vmfs && o.many_writers && o.read_only && o.takeover);
 	assert_false(o.full_blocks);
 	for (size_t i = 0; format_at(i); i++) {
 		bool shown = o.formats >> i & 1;

@@ -142,8 +142,14 @@ static void what_is_no_repository(void **state)
 	assert_int_equal(store_create("/nonexistent/a/b", &u), -ENOENT);
 	assert_int_equal(store_create("/dev/null", &u), -EEXIST);
 	assert_int_equal(store_create("", &u), -EINVAL);
-	assert_int_equal(store_open("mongodb://u:secret@h/db", 0, &s), -EINVAL);
-	assert_true(said("MongoDB") && !said("secret"));
+	assert_int_equal(store_open("mongodb://u:secret@127.0.0.1:1/db?"
+				    "serverSelectionTimeoutMS=50",
+				 0, &s),
+		-EIO);
+	assert_true(said("no server answers") && !said("secret"));
+	assert_int_equal(
+		store_open("mongodb://u:secret@h:port/", 0, &s), -EINVAL);
+	assert_true(said("no valid URI") && !said("secret"));
 	assert_int_equal(store_open("file://host/path", 0, &s), -EINVAL);
 }
 
