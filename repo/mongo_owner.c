@@ -269,12 +269,17 @@ int owner_beat(struct mongo *m, const struct uuid *stream, uint64_t own)
 
 void owner_release(struct mongo *m, const struct uuid *stream, uint64_t own)
 {
+	struct mongo_try t = mongo_try("release a stream");
 	bson_t *set = BCON_NEW("$set", "{", "own", BCON_INT64(0), "}");
 	bson_error_t e;
 	uint64_t n;
+	bool ok;
 
-	/* who finds it not released finds the process dead, or silent */
-	if (!update(m, stream, own, set, &n, &e))
+	do
+		ok = update(m, stream, own, set, &n, &e);
+	while (!ok && mongo_again(m, &t, &e));
+	/* who finds it so finds the process dead, or silent */
+	if (!ok)
 		log_debug("mongo", "release: %s", e.message);
 	bson_destroy(set);
 }

@@ -49,4 +49,21 @@ static inline void help_drop(const char *url)
 	mongoc_client_destroy(client);
 }
 
+/* Of a test that has a directory of its own: a database, or that. */
+static char help_repository_url[640];
+static inline const char *help_repository(const char *dir)
+{
+	if (!help_server())
+		return dir;
+	help_database(help_repository_url, sizeof(help_repository_url));
+	return help_repository_url;
+}
+
+static inline void help_repository_end(void)
+{
+	if (help_server() && help_repository_url[0])
+		help_drop(help_repository_url);
+	help_repository_url[0] = 0;
+}
+
 #endif

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mongo_help.h"
 #include "repo/chunk.h"
 #include "repo/machine.h"
 #include "repo/map.h"
@@ -49,11 +50,13 @@ static inline char *fixture_dir(char buf[64])
 static inline struct repo *fixture_repo(char dir[64])
 {
 	struct uuid uuid;
+	const char *url;
 	struct repo *r;
 
 	fixture_dir(dir);
-	MUST(repo_init(dir, 1, &uuid) == 0);
-	MUST(repo_open(dir, 0, &r) == 0);
+	url = help_repository(dir);
+	MUST(repo_init(url, 1, &uuid) == 0);
+	MUST(repo_open(url, 0, &r) == 0);
 	return r;
 }
 
@@ -61,6 +64,7 @@ static inline void fixture_remove(const char *dir)
 {
 	char command[128];
 
+	help_repository_end();
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	MUST(system(command) == 0);
 }

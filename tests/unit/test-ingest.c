@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mongo_help.h"
 #include "src/log.h" /* before cmocka.h, which has a macro fail() */
 
 #include <cmocka.h>
@@ -112,13 +113,15 @@ static struct repo *repo;
 
 static int set_up(void **state)
 {
+	const char *url;
 	struct uuid uuid;
 
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/test-ingest.XXXXXX");
-	if (!mkdtemp(dir) || repo_init(dir, 1, &uuid) < 0)
+	if (!mkdtemp(dir))
 		return -1;
-	return repo_open(dir, 0, &repo);
+	url = help_repository(dir);
+	return repo_init(url, 1, &uuid) < 0 ? -1 : repo_open(url, 0, &repo);
 }
 
 static int tear_down(void **state)
@@ -127,6 +130,7 @@ static int tear_down(void **state)
 
 	(void)state;
 	repo_close(repo);
+	help_repository_end();
 	snprintf(command, sizeof(command), "rm -rf '%s'", dir);
 	return system(command);
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mongo_help.h"
 #include "src/log.h" /* before cmocka.h, which has a macro fail() */
 
 #include <cmocka.h>
@@ -76,6 +77,7 @@ static void back_up(struct point *ret)
 static int set_up(void **state)
 {
 	struct uuid uuid;
+	const char *url;
 
 	(void)state;
 	snprintf(dir, sizeof(dir), "/tmp/test-live.XXXXXX");
@@ -87,7 +89,8 @@ static int set_up(void **state)
 	for (uint64_t off = 0; off < SIZE; off += 3 << 17)
 		fill(want + off, MIN_OF(SIZE - off, UINT64_C(1) << 18));
 	memset(want_side, 0xee, sizeof(want_side));
-	if (repo_init(dir, 1, &uuid) < 0 || repo_open(dir, 0, &repo) < 0)
+	url = help_repository(dir);
+	if (repo_init(url, 1, &uuid) < 0 || repo_open(url, 0, &repo) < 0)
 		return -1;
 	if (cache_new(repo, 32 << 20, &cache) < 0)
 		return -1;
@@ -104,6 +107,7 @@ static int tear_down(void **state)
 	cache_free(cache);
 	repo_close(repo);
 	free(want);
+	help_repository_end();
 	snprintf(command, sizeof(command), "rm -rf '%s' '%s'", dir, image);
 	return system(command);
 }
@@ -361,6 +365,8 @@ static void torn_off(void **state)
 			live_write_side(open_clone_disk(o, 0), &r, b), 0);
 	}
 	open_clone_close(o);
+	if (help_server()) /* no files to cut */
+		skip();
 	stream_path(path, sizeof(path));
 	for (len = 60 * (4096 + 200); len > 20000; len -= 5003) {
 		uint8_t b[8] = { 0 };
@@ -389,6 +395,8 @@ static void carried_in_part(void **state)
 	for (unsigned i = 0; i < 50; i++)
 		write_side(open_clone_disk(o, 0));
 	open_clone_close(o);
+	if (help_server()) /* no files to cut */
+		skip();
 	stream_path(path, sizeof(path));
 	for (unsigned i = 0; i < 12; i++) {
 		assert_int_equal(open_clone_take(cache, &id, &me, &o), 0);

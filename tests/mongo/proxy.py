@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+proxy - sits between hivefs and a MongoDB server and breaks things.
+
+  proxy.py PORT FIRST EVERY FAULT[,FAULT]...
+
+Prints the port it listens at and passes messages on to PORT, until its input
+ends. Of those that read or write documents, the FIRST and then each EVERY-th
+(0: no other) meet a fault, in turns:
+
+  before   the connection is cut, the message never arrives
+  after    it arrives, and the connection is cut before the reply
+  primary  "not the primary", in the server's place
+  closing  "shutdown in progress", likewise
+  concern  a write arrives, and the reply says that no majority has it (of
+           others: like after)
+  stall    no reply comes, ever
+
+At the end it prints how many such messages there were and how many faults.
+"""
+import select
+import socket
+import struct
+import sys
+import threading
+
+OP_MSG = 2013
+COUNTED = {'find', 'getMore', 'insert', 'update', 'delete'}
+
+
+def document(**fields):
+    """BSON of numbers, texts and documents."""
+    body = b''
+    for name, value in fields.items():
+        key = name.encode() + b'\0'
+        if isinstance(value, dict):
+            body += b'\x03' + key + document(**value)
+        elif isinstance(value, str):
+            text = value.encode() + b'\0'
+            body += b'\x02' + key + struct.pack('<i', len(text)) + text
+        elif isinstance(value, float):
+            body += b'\x01' + key + struct.pack('<d', value)
+        else:
+            body += b'\x10' + key + struct.pack('<i', value)
+    return struct.pack('<i', len(body) + 5) + body + b'\0'
+
+
+def reply_to(message, body):
+    request = struct.unpack_from('<i', message, 4)[0]
+    body = struct.pack('<ib', 0, 0) + body
+    return struct.pack('<iiii', 16 + len(body), 0, request, OP_MSG) + body
+
+
+def receive(sock):
+    data = b''
+    while len(data) < 4 or len(data) < struct.unpack_from('<i', data)[0]:
+        want = 16 if len(data) < 4 else struct.unpack_from('<i', data)[0]
+        more = sock.recv(min(want - len(data), 1 << 20))
+        if not more:
+            return None
+        data += more
+    return data
+
+
+def command(message):
+    """The name of a message's command: the first field of its body."""
+    if struct.unpack_from('<i', message, 12)[0] != OP_MSG or message[20] != 0:
+        return None
+    return message[26:message.index(b'\0', 26)].decode()
+
+
+class Proxy:
+    def __init__(self, port, first, every, faults):
+        self.port, self.first, self.every = port, first, every
+        self.faults = faults
+        self.lock = threading.Lock()
+        self.seen = self.made = 0
+
+    def fault(self, message):
+        """What the message is to meet, or None."""
+        if command(message) not in COUNTED:
+            return None
+        with self.lock:
+            self.seen += 1
+            behind = self.seen - self.first
+            if behind != 0 and (
+                    not self.every or behind < 0 or behind % self.every):
+                return None
+            self.made += 1
+            return self.faults[(self.made - 1) % len(self.faults)]
+
+    def serve(self, client):
+        server = socket.create_connection(('127.0.0.1', self.port))
+        try:
+            while True:
+                message = receive(client)
+                if message is None or not self.one(client, server, message):
+                    return
+        except OSError:
+            pass
+        finally:
+            client.close()
+            server.close()
+
+    def one(self, client, server, message):
+        fault = self.fault(message)
+        if fault in ('primary', 'closing'):
+            code = 10107 if fault == 'primary' else 91
+            client.sendall(reply_to(message, document(
+                ok=0.0, errmsg='made by the test', code=code)))
+            return True
+        if fault == 'before':
+            return False
+        server.sendall(message)
+        reply = receive(server)
+        if fault == 'stall':
+            select.select([client], [], [], 60)
+            return False
+        if fault == 'concern' and command(message) in (
+                'insert', 'update', 'delete'):
+            client.sendall(reply_to(message, document(
+                ok=1.0, n=1, writeConcernError={
+                    'code': 64, 'errmsg': 'made by the test'})))
+            return True
+        if fault or reply is None:
+            return False
+        client.sendall(reply)
+        return True
+
+    def listen(self):
+        sock = socket.create_server(('127.0.0.1', 0))
+        print(sock.getsockname()[1], flush=True)
+        while True:
+            client, _ = sock.accept()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(
+                target=self.serve, args=(client,), daemon=True).start()
+
+
+def main():
+    proxy = Proxy(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]),
+                  sys.argv[4].split(','))
+    threading.Thread(target=proxy.listen, daemon=True).start()
+    sys.stdin.read()
+    print(proxy.seen, proxy.made, flush=True)
+
+
+if __name__ == '__main__':
+    main()
