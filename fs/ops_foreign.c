@@ -128,10 +128,12 @@ static int find_replaced(struct fs *fs, struct node *dir, const char *name,
 	struct node_id id;
 	int r = dir_find(&fs->tree, dir, name, &id);
 
-	if (r == 0 && (id.kind != NODE_CLONE_VIEW || !id.format->max_size))
-		r = -EPERM;
-	if (r == 0)
+	if (r < 0)
+		return r;
+	r = -EPERM;
+	if (id.kind == NODE_CLONE_VIEW && id.format->max_size)
 		r = ops_entry(fs, dir, &id, ret);
+	node_id_fini(&id);
 	return r;
 }
 
