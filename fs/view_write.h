@@ -4,7 +4,8 @@
  * bytes to the clone's disk, that all its views show; others to what this view
  * keeps beside it.
  *
- * Threads    any thread; of one file, one at a time.
+ * Threads    any thread; what makes a file longer or shorter one at a time,
+ *            which the kernel sees to.
  * Errors     -ENOSPC, quietly; -EIO, logged: it would break the format;
  *            -EFBIG, quietly: the file is as long as it gets.
  */

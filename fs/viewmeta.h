@@ -5,7 +5,8 @@
  * view's alone.
  *
  * Units      bytes, at offsets in the file.
- * Threads    any thread; of writers of one file, one at a time.
+ * Threads    any thread; what makes a file longer or shorter one at a time,
+ *            which the kernel sees to.
  * Errors     of formats/format.h and live.h.
  */
 #ifndef HIVEFS_VIEWMETA_H
