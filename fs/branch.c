@@ -49,6 +49,14 @@ static void pause_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 void branches_init(struct branches *all, struct cache *c, const char *place)
 {
 	*all = (struct branches){ .cache = c, .owner.pid = getpid() };
@@ -187,15 +195,17 @@ static bool is_owned(
 	return false;
 }
 
-static int wait_for_owner(struct store *s, const struct clone *c, char **ret)
+/* UNTIL is a time of now_ms(). */
+static int wait_for_owner(
+	struct store *s, const struct clone *c, int64_t until, char **ret)
 {
 	struct stream_owner owner;
 	char *text = clone_text(c);
 
 	if (!text)
 		return fail(ENOMEM, "clone: %m");
-	for (int ms = 0; is_owned(s, c, &owner); ms += PAUSE_MS) {
-		if (ms >= RELEASE_MS) {
+	while (is_owned(s, c, &owner)) {
+		if (now_ms() >= until) {
 			fail(EBUSY,
 				"clone %s: is in use by %s, process %" PRId64
 				", %s",
@@ -210,7 +220,7 @@ static int wait_for_owner(struct store *s, const struct clone *c, char **ret)
 }
 
 /* Turn held; -EAGAIN: it was dropped in between. */
-static int try_take(struct branch *b, const struct point *point)
+static int try_take(struct branch *b, const struct point *point, int64_t until)
 {
 	struct branches *all = b->all;
 	struct repo *repo = cache_repo(all->cache);
@@ -224,7 +234,7 @@ static int try_take(struct branch *b, const struct point *point)
 
 	if (r < 0)
 		return r;
-	r = wait_for_owner(repo->store, &c, &text);
+	r = wait_for_owner(repo->store, &c, until, &text);
 	writing = calloc(c.disks.n, sizeof(*writing));
 	created = c.created;
 	clone_fini(&c);
@@ -244,15 +254,20 @@ static int try_take(struct branch *b, const struct point *point)
 	return 0;
 }
 
+/*
+ * Who waits for its turn meanwhile waits for the owner, too: all that come at
+ * once end at once, and keep threads of the mount busy for no longer.
+ */
 int branch_take(struct branch *b, const struct point *point)
 {
+	int64_t until = now_ms() + RELEASE_MS;
 	int r = 0;
 
 	pthread_mutex_lock(&b->turn);
 	if (!branch_open(b)) {
 		r = -EAGAIN;
 		for (int i = 0; r == -EAGAIN && i < ATTEMPTS; i++)
-			r = try_take(b, point);
+			r = try_take(b, point, until);
 	}
 	pthread_mutex_unlock(&b->turn);
 	return r == -EAGAIN ? -EBUSY : r;
