@@ -216,3 +216,34 @@ int diff_disks(struct disk *a, struct disk *b, diff_visit visit, void *arg)
 		r = diff_tails(d);
 	return r ? r : flush(d);
 }
+
+struct changed {
+	uint64_t size;  /* of the disk */
+	uint64_t until; /* windows before this are dealt with */
+	uint64_t bytes;
+};
+
+static int add_changed(
+	void *arg, uint64_t off, uint64_t len, enum blk_kind kind)
+{
+	struct changed *c = arg;
+	uint64_t from = MAX_OF(round_down(off, WINDOW_LEN), c->until);
+	uint64_t to = MIN_OF(round_up(off + len, WINDOW_LEN), c->size);
+
+	(void)kind;
+	if (from < to) {
+		c->bytes += to - from;
+		c->until = round_up(to, WINDOW_LEN);
+	}
+	return 0;
+}
+
+int diff_changed(struct disk *a, struct disk *b, uint64_t *ret)
+{
+	struct changed c = { .size = b->size };
+	int r = diff_disks(a, b, add_changed, &c);
+
+	if (r == 0)
+		*ret = c.bytes;
+	return r;
+}

@@ -21,4 +21,7 @@ typedef int (*diff_visit)(
 int must_check diff_disks(
 	struct disk *a, struct disk *b, diff_visit visit, void *arg);
 
+/* The bytes of B in windows that differ, as `changed` of a point has it. */
+int must_check diff_changed(struct disk *a, struct disk *b, uint64_t *ret);
+
 #endif

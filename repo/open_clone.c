@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "repo/diff.h"
 #include "repo/keeper.h"
 #include "repo/live_fold.h"
 #include "repo/writer.h"
@@ -21,6 +22,7 @@
 
 struct open_clone {
 	struct repo *repo;
+	struct cache *cache;
 	struct live **disks;
 	size_t n_disks;
 	pthread_mutex_t folding; /* held by the one who folds */
@@ -163,6 +165,7 @@ static int try_take(struct cache *c, const struct uuid *id,
 	if (!o)
 		return fail(ENOMEM, "clone: %m");
 	o->repo = cache_repo(c);
+	o->cache = c;
 	pthread_mutex_init(&o->folding, NULL);
 	pthread_mutex_init(&o->counting, NULL);
 	err = clone_get(o->repo, id, &o->clone);
@@ -290,6 +293,37 @@ static int describe(
 	return 0;
 }
 
+static int changed_since(struct open_clone *o, const struct point_disk *from,
+	struct point_disk *d)
+{
+	scoped(disk_closep) struct disk *was = NULL, *is = NULL;
+	int err = disk_open(o->cache, "commit", &from->root, from->size,
+		from->sector_size, &was);
+
+	if (err == 0)
+		err = disk_open(o->cache, "commit", &d->root, d->size,
+			d->sector_size, &is);
+	return err < 0 ? err : diff_changed(was, is, &d->stats.changed);
+}
+
+/* For people: nothing is wrong with a point that does not know. */
+static void count_changed(struct open_clone *o, struct point *p)
+{
+	struct point base;
+	int err = point_get(o->repo, &p->parent, &base);
+
+	if (err < 0)
+		return; /* a named clone outlives its point */
+	for (size_t i = 0; err == 0 && i < p->disks.n; i++) {
+		struct point_disk *d = &p->disks.v[i];
+		const struct point_disk *from = point_disk(&base, d->name);
+
+		if (from)
+			err = changed_since(o, from, d);
+	}
+	point_fini(&base);
+}
+
 /* Folding held. The clone's roots, read after registering, are the point's. */
 static int publish(
 	struct open_clone *o, const struct fold_stats *stats, struct point *p)
@@ -308,6 +342,8 @@ static int publish(
 		err = clone_get(o->repo, &o->clone.id, &now);
 	if (err == 0)
 		err = describe(&now, stats, p);
+	if (err == 0)
+		count_changed(o, p);
 	p->end = MAX_OF((int64_t)time(NULL), p->id.time);
 	if (err == 0)
 		err = point_insert(o->repo, p);

@@ -40,7 +40,7 @@ one_clone() {
 	refused 11 "in use by .*, process $daemon, $mnt" \
 		"$HIVEFS" discard --dry-run "$clone"
 	json_of "$HIVEFS" commit "$clone" --json
-	[ "$(summary '.verb == "commit" and .read > 0 and .new < 1000000')" = \
+	[ "$(summary '.verb == "commit" and .read > 0 and .new < 1000000 and .changed == 4194304')" = \
 		true ] || fail "commit: $(<json)"
 	cp want committed
 	write_both "$directory" 1234567 want
