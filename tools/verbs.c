@@ -91,12 +91,11 @@ static const char *elsewhere(const char *word)
 		{ "snapshots", "points" },
 		{ "delete", "rm" },
 		{ "remove", "rm" },
-		{ "forget", "rm" },
+		{ "forget", "rm or prune" },
 		{ "create", "init or backup" },
 		{ "check", "verify" },
 		{ "fsck", "verify or repair" },
 		{ "info", "status or show" },
-		{ "prune", "gc" },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
