@@ -36,6 +36,7 @@ from mounted import FRESH, Mount, usable
 from program import Failure, Program
 
 MIB = 1 << 20
+VIEWS = (".img", ".vmdk", "-flat.vmdk", ".vhd", ".vhdx", ".vdi", ".qcow2")
 KILL = 0.12  # of the processes of steps that may kill
 POINTS_MAX = 24
 STEPS_A_REPOSITORY = 300
@@ -411,7 +412,7 @@ class Walk:
             point = self.rng.choice(points)
             got = self.mount.entries(point)
             want = sorted(["point.json", "ro"] +
-                          [d + ".img" for d in point.disks])
+                          [d + e for d in point.disks for e in VIEWS])
             if got != want:
                 return f"mount: {point}: {got}, not {want}"
         return None
