@@ -302,8 +302,9 @@ int point_read(struct repo *r, const struct point_id *id, struct point *ret)
 	return err;
 }
 
-static int put_tombstone(
-	struct repo *r, const struct point_id *id, uint64_t old_version)
+/* END is that of the point that was there, 0 if there was none. */
+static int put_tombstone(struct repo *r, const struct point_id *id,
+	uint64_t old_version, int64_t end)
 {
 	bson_t b = BSON_INITIALIZER;
 	struct doc d;
@@ -311,6 +312,8 @@ static int put_tombstone(
 
 	BSON_APPEND_BOOL(&b, "tombstone", true);
 	BSON_APPEND_INT64(&b, "time", time(NULL));
+	if (end)
+		BSON_APPEND_INT64(&b, "end", end);
 	d = (struct doc){ .coll = COLL_POINTS,
 		.key = point_key(id),
 		.version = old_version + 1,
@@ -325,7 +328,7 @@ static int put_tombstone(
 int point_forbid(struct repo *r, const struct point_id *id)
 {
 	struct point p;
-	int err = put_tombstone(r, id, 0);
+	int err = put_tombstone(r, id, 0, 0);
 
 	if (err != -EEXIST)
 		return err;
@@ -336,10 +339,19 @@ int point_forbid(struct repo *r, const struct point_id *id)
 	return -EEXIST;
 }
 
+/* A damaged one is buried, too. */
 int point_bury(struct repo *r, const struct point_id *id)
 {
-	int err = put_tombstone(r, id, 1);
+	struct point p = { 0 };
+	int err = point_read(r, id, &p);
+	int64_t end = err == 0 ? p.end : 0;
 
+	point_fini(&p);
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0 && err != -EBADMSG)
+		return err;
+	err = put_tombstone(r, id, 1, end);
 	return err == -ESTALE ? 0 : err;
 }
 
@@ -424,36 +436,42 @@ struct second {
 	int64_t end;
 };
 
+/* Of a tombstone, too: what had the name keeps it. */
+static int64_t end_of(const struct doc *d)
+{
+	struct decode in;
+	int64_t end;
+
+	decode_begin(&in, d);
+	end = decode_has(&in, "end") ? decode_i64(&in, "end", 0, INT64_MAX)
+				     : INT64_MAX;
+	return in.bad ? INT64_MAX : end;
+}
+
 static int visit_second(void *arg, const struct doc *d)
 {
 	struct second *s = arg;
-	struct point p = { 0 };
+	struct point_id id;
 	struct doc whole;
 	int64_t end = INT64_MAX; /* of a damaged one: it took no name away */
-	int err = point_key_parse(&d->key, &p.id);
+	int err = point_key_parse(&d->key, &id);
 
 	if (err < 0)
 		return 0;
 	if (s->n++ == 0)
-		s->first = p.id;
+		s->first = id;
 	if (!s->decode)
 		return 0;
 	err = store_get(s->repo->store, COLL_POINTS, &d->key, &whole);
 	if (err == 0) {
-		err = decode_point(&whole, &p);
+		end = end_of(&whole);
 		doc_fini(&whole);
 	}
-	if (err == 0)
-		end = p.end;
-	if (err == 0 || err == -EBADMSG) {
-		if (end < s->end) {
-			s->end = end;
-			s->first = p.id;
-		}
-		err = 0;
+	if (end < s->end) {
+		s->end = end;
+		s->first = id;
 	}
-	point_fini(&p);
-	return err == -ENOENT ? 0 : err;
+	return err == -ENOENT || err == -EBADMSG ? 0 : err;
 }
 
 int point_is_first(struct repo *r, const struct point_id *id, bool *ret)
