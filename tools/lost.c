@@ -88,7 +88,17 @@ int lost_find(
 	return 0;
 }
 
-void lost_print(const struct lost_ranges *l, FILE *to, bool json)
+uint64_t lost_sum(const struct lost_ranges *l)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < l->n; i++)
+		sum += l->v[i].len;
+	return sum;
+}
+
+void lost_print(
+	const struct lost_ranges *l, const char *what, FILE *to, bool json)
 {
 	char buf[16];
 
@@ -97,14 +107,14 @@ void lost_print(const struct lost_ranges *l, FILE *to, bool json)
 
 		if (json)
 			json_line(to, json_pack("{s:s, s:s, s:o, s:o}", "type",
-					      "lost", "disk", x->disk, "offset",
+					      what, "disk", x->disk, "offset",
 					      json_bytes(x->off), "length",
 					      json_bytes(x->len)));
 		else
 			fprintf(to,
-				"%s: lost: offset %" PRIu64 ", length %" PRIu64
+				"%s: %s: offset %" PRIu64 ", length %" PRIu64
 				" (%s)\n",
-				x->disk, x->off, x->len,
+				x->disk, what, x->off, x->len,
 				size_text(x->len, buf));
 	}
 }

@@ -31,7 +31,10 @@ int must_check lost_add(
 /* In the order of disks and offsets, ranges that touch made one. */
 void lost_sort(struct lost_ranges *l);
 
-/* A line each: {"type":"lost",…} or for people. */
-void lost_print(const struct lost_ranges *l, FILE *to, bool json);
+/* A line each, of WHAT: {"type":"lost",…} or for people. */
+void lost_print(
+	const struct lost_ranges *l, const char *what, FILE *to, bool json);
+
+uint64_t lost_sum(const struct lost_ranges *l);
 
 #endif

@@ -54,6 +54,12 @@ int restore_read(const struct restore *job, uint64_t off, uint64_t len,
 			 : live_read(job->live, off, (uint32_t)len, ret);
 }
 
+/* What another attempt would not make better, and others may do without. */
+static bool is_damage(const struct restore *job, int r)
+{
+	return job->damaged && (r == -EBADMSG || r == -ENOENT);
+}
+
 /* What begins at OFF of the disk, within [off, end). */
 static int segment_at(const struct restore *job, uint64_t off, uint64_t end,
 	struct segment *ret)
@@ -81,13 +87,22 @@ static int segment_at(const struct restore *job, uint64_t off, uint64_t end,
 	return 0;
 }
 
+/* Where no map says what it holds: the rest of its window. */
+static struct segment unreadable(uint64_t off, uint64_t end)
+{
+	uint64_t window_end = round_down(off, WINDOW_LEN) + WINDOW_LEN;
+
+	return (struct segment){ .len = MIN_OF(end, window_end) - off,
+		.kind = BLK_LOST };
+}
+
 struct writing {
 	const struct restore *job;
 	struct blk *to;
 	bool fresh, compare;
 	uint64_t unit;
 	uint8_t **buffers;    /* compare: CHUNK_MAX for each thread */
-	pthread_mutex_t lock; /* job->lost */
+	pthread_mutex_t lock; /* job->lost, job->damaged */
 };
 
 static int write_piece(struct writing *w, const uint8_t *data, uint32_t len,
@@ -106,7 +121,8 @@ static int write_piece(struct writing *w, const uint8_t *data, uint32_t len,
 	return r;
 }
 
-static int write_data(
+/* As far as it can be read. */
+static int write_readable(
 	struct writing *w, uint64_t off, uint64_t len, unsigned thread)
 {
 	struct pieces pieces = { 0 };
@@ -150,14 +166,50 @@ static int write_zeroes(
 	return punch(w, off, len);
 }
 
-static int note_lost(struct writing *w, uint64_t off, uint64_t len)
+static int note(struct writing *w, struct lost_ranges *where, uint64_t off,
+	uint64_t len)
 {
 	int r;
 
 	pthread_mutex_lock(&w->lock);
-	r = lost_add(w->job->lost, w->job->name, off, len);
+	r = lost_add(where, w->job->name, off, len);
 	pthread_mutex_unlock(&w->lock);
 	return r;
+}
+
+/* Zeroes in the place of what cannot be read. */
+static int write_damaged(
+	struct writing *w, uint64_t off, uint64_t len, unsigned thread)
+{
+	int r = note(w, w->job->damaged, off, len);
+
+	return r < 0 ? r : write_zeroes(w, off, len, thread);
+}
+
+/* Of a window that cannot be read as a whole, chunk by chunk what can. */
+static int write_parts(
+	struct writing *w, uint64_t off, uint64_t end, unsigned thread)
+{
+	struct blk_extent e;
+	int r = 0;
+
+	for (; r == 0 && off < end; off += e.len) {
+		r = restore_extent(w->job, off, end, &e);
+		if (r == 0)
+			r = write_readable(w, off, e.len, thread);
+		if (is_damage(w->job, r))
+			r = write_damaged(w, off, e.len, thread);
+	}
+	return r;
+}
+
+static int write_data(
+	struct writing *w, uint64_t off, uint64_t len, unsigned thread)
+{
+	int r = write_readable(w, off, len, thread);
+
+	return is_damage(w->job, r) ? write_parts(w, off, off + len, thread)
+				    : r;
 }
 
 static int write_unit(void *arg, uint64_t i, unsigned thread)
@@ -172,8 +224,12 @@ static int write_unit(void *arg, uint64_t i, unsigned thread)
 
 		if (r == 0)
 			r = segment_at(w->job, off, end, &s);
-		if (r == 0 && s.kind == BLK_LOST)
-			r = note_lost(w, off, s.len);
+		if (is_damage(w->job, r)) {
+			s = unreadable(off, end);
+			r = note(w, w->job->damaged, off, s.len);
+		} else if (r == 0 && s.kind == BLK_LOST) {
+			r = note(w, w->job->lost, off, s.len);
+		}
 		if (r < 0)
 			return r;
 		r = s.kind == BLK_DATA ? write_data(w, off, s.len, thread)
@@ -225,6 +281,8 @@ int restore_to_blk(
 	free_buffers(&w);
 	if (r == 0)
 		lost_sort(job->lost);
+	if (r == 0 && job->damaged)
+		lost_sort(job->damaged);
 	return r;
 }
 
@@ -310,18 +368,43 @@ static int stream_zeroes(struct stream *s, uint64_t len)
 	return r;
 }
 
-static int stream_data(struct stream *s, uint64_t off, uint64_t len)
+static int stream_readable(struct stream *s, uint64_t off, uint64_t len)
 {
 	struct pieces pieces = { 0 };
-	int r;
+	int r = restore_read(s->job, off, len, &pieces);
 
-	fetch_ahead(s, off);
-	r = restore_read(s->job, off, len, &pieces);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < pieces.n && r == 0; i++)
 		r = write_all(s, pieces.v[i].data, pieces.v[i].len);
 	pieces_fini(&pieces);
+	return r;
+}
+
+static int stream_damaged(struct stream *s, uint64_t off, uint64_t len)
+{
+	int r = lost_add(s->job->damaged, s->job->name, off, len);
+
+	return r < 0 ? r : stream_zeroes(s, len);
+}
+
+static int stream_data(struct stream *s, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
+	struct blk_extent e;
+	int r;
+
+	fetch_ahead(s, off);
+	r = stream_readable(s, off, len);
+	if (!is_damage(s->job, r))
+		return r;
+	for (r = 0; r == 0 && off < end; off += e.len) {
+		r = restore_extent(s->job, off, end, &e);
+		if (r == 0)
+			r = stream_readable(s, off, e.len);
+		if (is_damage(s->job, r))
+			r = stream_damaged(s, off, e.len);
+	}
 	return r;
 }
 
@@ -336,8 +419,12 @@ static int stream(struct stream *s)
 
 		if (r == 0)
 			r = segment_at(job, off, size, &seg);
-		if (r == 0 && seg.kind == BLK_LOST)
+		if (is_damage(job, r)) {
+			seg = unreadable(off, size);
+			r = lost_add(job->damaged, job->name, off, seg.len);
+		} else if (r == 0 && seg.kind == BLK_LOST) {
 			r = lost_add(job->lost, job->name, off, seg.len);
+		}
 		if (r < 0)
 			return r;
 		r = seg.kind == BLK_DATA ? stream_data(s, off, seg.len)

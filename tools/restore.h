@@ -27,6 +27,11 @@ struct restore {
 	_Atomic uint64_t *done;    /* bytes of the disk, added to */
 	_Atomic uint64_t *written; /* bytes that had to be written, likewise */
 	struct lost_ranges *lost;  /* added to */
+	/*
+	 * NULL: what cannot be read ends the restore. Otherwise it becomes
+	 * zeroes and is added here, a chunk or a window at a time.
+	 */
+	struct lost_ranges *damaged;
 };
 
 /*

@@ -26,7 +26,8 @@
 #define CACHE_LEN (UINT64_C(256) << 20)
 
 struct options {
-	bool overwrite, resume, dry_run;
+	bool overwrite, resume, dry_run, best_effort;
+	const char *map;
 	unsigned threads;
 };
 
@@ -37,6 +38,13 @@ static const struct cli_option options[] = {
 	{ "resume", 0, CLI_FLAG, offsetof(struct options, resume),
 		.help = "read what is there first and write only what differs; "
 			"continues an interrupted restore" },
+	{ "best-effort", 0, CLI_FLAG, offsetof(struct options, best_effort),
+		.help = "what is damaged or missing becomes zeroes and is "
+			"listed, everything else is restored" },
+	{ "damage-map", 0, CLI_TEXT, offsetof(struct options, map),
+		.arg = "FILE",
+		.help = "with --best-effort: also list it in this file, as "
+			"JSON lines" },
 	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
 		.arg = "N", .min = 1, .max = 256,
 		.help = "default: as fits this host" },
@@ -64,7 +72,7 @@ struct job {
 	unsigned n_threads;
 	uint64_t size;
 	_Atomic uint64_t done, written, total;
-	struct lost_ranges lost;
+	struct lost_ranges lost, damaged;
 	double seconds;
 };
 
@@ -166,6 +174,7 @@ static int restore_disk(struct job *j, struct one *one)
 		.done = &j->done,
 		.written = &j->written,
 		.lost = &j->lost,
+		.damaged = j->options->best_effort ? &j->damaged : NULL,
 	};
 	int r;
 
@@ -224,13 +233,10 @@ static void print_json(const struct job *j, const char *address)
 		"summary", "verb", "restore", "dry_run",
 		(int)j->options->dry_run, "address", address, "target",
 		json_text(j->cli->operands[1]), "disks", (json_int_t)j->n);
-	uint64_t lost = 0;
-
-	for (size_t i = 0; i < j->lost.n; i++)
-		lost += j->lost.v[i].len;
 	json_object_set_new(o, "size", json_bytes(j->size));
 	json_object_set_new(o, "written", json_bytes(j->written));
-	json_object_set_new(o, "lost", json_bytes(lost));
+	json_object_set_new(o, "lost", json_bytes(lost_sum(&j->lost)));
+	json_object_set_new(o, "damaged", json_bytes(lost_sum(&j->damaged)));
 	json_object_set_new(o, "seconds", json_real(j->seconds));
 	json_line(to_stdout(j) ? stderr : stdout, o);
 }
@@ -257,17 +263,48 @@ static void print_text(const struct job *j, const char *address)
 				rate));
 }
 
+static int write_map(const struct job *j)
+{
+	const char *path = j->options->map;
+	FILE *f;
+
+	if (!path)
+		return 0;
+	f = fopen(path, "we");
+	if (!f)
+		return fail(errno, "%s: %m", path);
+	lost_print(&j->damaged, "damaged", f, true);
+	if (fflush(f) != 0 || fsync(fileno(f)) != 0) {
+		int err = errno;
+
+		fclose(f);
+		return fail(err, "%s: %m", path);
+	}
+	return fclose(f) == 0 ? 0 : fail(errno, "%s: %m", path);
+}
+
 /* Everything is where it belongs: say so, and what could not be given. */
 static int report(const struct job *j)
 {
 	scoped(freep) char *address = disk_arg_text(&j->what);
 
-	lost_print(&j->lost, j->cli->json && !to_stdout(j) ? stdout : stderr,
-		j->cli->json);
+	FILE *to = j->cli->json && !to_stdout(j) ? stdout : stderr;
+	int r = write_map(j);
+
+	if (r < 0)
+		return r;
+	lost_print(&j->lost, "lost", to, j->cli->json);
+	lost_print(&j->damaged, "damaged", to, j->cli->json);
 	if (j->cli->json)
 		print_json(j, address);
 	else if (!j->cli->quiet)
 		print_text(j, address);
+	if (j->damaged.n) {
+		log_error("%s: %s could not be read, and are zeroes now",
+			address,
+			size_text(lost_sum(&j->damaged), (char[16]){ 0 }));
+		return EXIT_DAMAGE;
+	}
 	if (j->lost.n == 0)
 		return EXIT_OK;
 	log_warn("%s: was backed up with ranges lost; they are zeroes now",
@@ -305,6 +342,7 @@ static void job_fini(struct job *j)
 	}
 	free(j->v);
 	vec_fini(&j->lost);
+	vec_fini(&j->damaged);
 	if (j->cache)
 		cache_free(j->cache);
 	disk_arg_fini(&j->what);
@@ -314,8 +352,11 @@ static int run(struct cli *c)
 {
 	scoped(repo_closep) struct repo *repo = NULL;
 	struct job j = { .cli = c, .options = c->options };
-	int r = cli_open(c, STORE_READ_ONLY, &repo);
+	int r;
 
+	if (j.options->map && !j.options->best_effort)
+		return cli_usage(c, "--damage-map: needs --best-effort");
+	r = cli_open(c, STORE_READ_ONLY, &repo);
 	if (r < 0)
 		return r;
 	j.repository = target_repository(repo->url);

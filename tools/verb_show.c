@@ -157,7 +157,7 @@ static int show(struct cli *c, struct repo *repo, const struct address *a)
 	for (size_t i = 0; i < a->point.disks.n && r == 0; i++)
 		if (wanted(a, &a->point.disks.v[i]))
 			r = lost_find(repo, &a->point.disks.v[i], &lost);
-	lost_print(&lost, stdout, c->json);
+	lost_print(&lost, "lost", stdout, c->json);
 	vec_fini(&lost);
 	if (r == 0 && c->json)
 		print_json(repo, a, &clones);
