@@ -200,7 +200,7 @@ static int allocate(struct stream *s)
 {
 	unsigned n = s->disk->from.n_threads;
 
-	s->directory = calloc(s->n_tables, sizeof(*s->directory));
+	s->directory = calloc(s->n_tables + 1, sizeof(*s->directory));
 	s->slots = malloc((size_t)SLOT * VMDK_PER_TABLE);
 	s->lens = calloc(VMDK_PER_TABLE, sizeof(*s->lens));
 	s->plain = calloc(n, sizeof(*s->plain));
