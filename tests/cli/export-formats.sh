@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every kind of image file that export writes holds the disk, for qemu and for
-# 7-Zip, and what is zeroes takes no space in it.
+# Every kind of image file that export writes holds the disk, for qemu, 7-Zip
+# and libyal, and what is zeroes takes no space in it.
 
 . "$(dirname "$0")/common.sh"
 requires qemu-img 7z jq
+requires_that /usr/bin/python3 -c 'import pyvhdi, pyvmdk, pyqcow'
 
 kinds=(img vmdk vmdk/monolithicFlat vmdk/vmfs vmdk/streamOptimized vhd
 	vhd/fixed vhdx vhdx/fixed vdi vdi/static qcow2)
@@ -37,6 +38,9 @@ holds() {
 		qemu-img check -q -f "$format" "$file" || fail "$1: qemu-img check"
 	[ "$1" = img ] || 7z x -so "$file" 2>7z | cmp - "$2" ||
 		fail "$1: 7z finds another disk"
+	[[ $1 = img || $1 = vdi* ]] ||
+		"$top/tests/formats/libyal.py" "${1%%/*}" "$file" "$2" ||
+		fail "$1: libyal finds another disk"
 }
 
 cd "$scratch"

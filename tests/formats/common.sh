@@ -13,6 +13,8 @@
 requires qemu-img 7z vmdkinfo vhdiinfo qcowinfo /usr/bin/python3
 DRESS=${DRESS:-$top/build/tests/formats/dress}
 strict=$top/tests/formats/strict.py
+# shellcheck disable=SC2034 # used by those that compare
+libyal=$top/tests/formats/libyal.py
 
 fill() {
 	rm -f raw
