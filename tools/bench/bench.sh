@@ -633,9 +633,9 @@ before_disk() {
 	echo $((size - (disk + block - 1) / block * block))
 }
 
-# Other files of the same disk, in turns with its .img.
+# Other files of the same disk, each between two times its .img.
 part_formats() {
-	local view ending skip img
+	local view ending skip img other
 	if [ "$round" = 1 ]; then
 		whole_repository
 		warm_len=$((128 << 20))
@@ -649,10 +649,13 @@ part_formats() {
 		skip=0
 		[ $ending = vhd ] || skip=$(before_disk "$view")
 		fio_read "$mnt/vm/latest/disk0.img" 4k 1 1 1 "$warm_off" \
-			$warm_len 2
+			$warm_len 1
 		img=$rate
 		fio_read "$view" 4k 1 1 1 $((skip + warm_off)) $warm_len 2
-		note "rand_$ending" "$rate" "$img"
+		other=$rate
+		fio_read "$mnt/vm/latest/disk0.img" 4k 1 1 1 "$warm_off" \
+			$warm_len 1
+		note "rand_$ending" "$other" "$(calc "($img + $rate) / 2")"
 	done
 	[ "$round" != "$repeat" ] || unmount_hivefs
 }
