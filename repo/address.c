@@ -195,33 +195,11 @@ static bool matches(const struct wish *w, const struct point_id *id)
 	return strncmp(hex, w->alias, strlen(w->alias)) == 0;
 }
 
-/* Of a machine whose points may all be damaged. */
-struct naming {
-	const struct uuid *uuid;
-	char name[NAME_MAX_LEN + 1];
-};
-
-static int note_name(void *arg, const char *name, const struct uuid *uuid)
-{
-	struct naming *n = arg;
-
-	if (memcmp(uuid, n->uuid, sizeof(*uuid)) != 0)
-		return 0;
-	snprintf(n->name, sizeof(n->name), "%s", name);
-	return 1;
-}
-
 /* Owned; as it was typed, or as the repository has it. */
-static char *machine_name(
+static char *name_of(
 	struct repo *r, const struct wish *w, const struct uuid *uuid)
 {
-	struct naming n = { .uuid = uuid };
-
-	if (w->machine[0])
-		return strdup(w->machine);
-	if (machine_list(r, note_name, &n) < 0)
-		return strdup("?");
-	return strdup(n.name[0] ? n.name : "?");
+	return w->machine[0] ? strdup(w->machine) : machine_name(r, uuid);
 }
 
 static int visit_point(void *arg, const struct point *p)
@@ -258,7 +236,7 @@ static int visit_point(void *arg, const struct point *p)
 		s->damaged = !p->machine;
 	}
 	machine = p->machine ? strdup(p->machine)
-			     : machine_name(s->repo, s->wish, &p->id.machine);
+			     : name_of(s->repo, s->wish, &p->id.machine);
 	text = machine ? point_text(machine, &p->id, true) : NULL;
 	if (!text)
 		return fail(ENOMEM, "%s: %m", s->wish->text);
@@ -341,7 +319,7 @@ static int damaged_point(
 {
 	struct point p = { .id = s->found };
 
-	p.machine = machine_name(s->repo, w, &p.id.machine);
+	p.machine = name_of(s->repo, w, &p.id.machine);
 	if (!p.machine)
 		return fail(ENOMEM, "%s: %m", w->text);
 	*ret = p;

@@ -9,6 +9,7 @@
 #include "repo/clock.h"
 #include "repo/clone.h"
 #include "repo/decode.h"
+#include "repo/machine.h"
 #include "src/log.h"
 #include "src/text.h"
 
@@ -206,17 +207,25 @@ struct removal {
 	const struct point_id *id;
 };
 
+static int held(struct repo *r, const struct point_id *id,
+	const struct label *l, const char *more)
+{
+	scoped(freep) char *name = machine_name(r, &id->machine);
+	char when[32], until[32];
+
+	return fail(EPERM, "%s@%s: is on hold until %s%s", name ? name : "?",
+		time_text(id->time, when), time_text(l->hold_until, until),
+		more);
+}
+
 static int check_removable(const struct removal *m, const struct label *l)
 {
-	char when[32], until[32];
 	int err;
 
 	if (l->removed)
 		return -ENOENT;
 	if (l->hold_until > time(NULL))
-		return fail(EPERM, "%s: is on hold until %s",
-			time_text(m->id->time, when),
-			time_text(l->hold_until, until));
+		return held(m->repo, m->id, l, "");
 	/* a clock that is ahead must not end it */
 	if (l->hold_until && (err = repo_check_clock(m->repo)) < 0)
 		return err;
@@ -252,6 +261,7 @@ int point_removable(struct repo *r, const struct point_id *id)
 }
 
 struct holding {
+	struct repo *repo;
 	const struct point_id *id;
 	int64_t until;
 };
@@ -259,22 +269,18 @@ struct holding {
 static int set_hold(void *arg, struct label *l)
 {
 	const struct holding *h = arg;
-	char when[32], until[32];
 
 	if (l->removed)
 		return -ENOENT;
 	if (l->hold_until > h->until)
-		return fail(EPERM,
-			"%s: is on hold until %s, and a hold is not shortened",
-			time_text(h->id->time, when),
-			time_text(l->hold_until, until));
+		return held(h->repo, h->id, l, ", and a hold is not shortened");
 	l->hold_until = h->until;
 	return 0;
 }
 
 int point_hold(struct repo *r, const struct point_id *id, int64_t until)
 {
-	struct holding h = { id, until };
+	struct holding h = { r, id, until };
 
 	return label_update(r, id, set_hold, &h);
 }

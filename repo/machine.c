@@ -98,3 +98,28 @@ int machine_list(struct repo *r, machine_visit visit, void *arg)
 
 	return store_scan(r->store, COLL_MACHINES, NULL, 0, visit_doc, &l);
 }
+
+struct naming {
+	const struct uuid *uuid;
+	char *name;
+};
+
+static int note_name(void *arg, const char *name, const struct uuid *uuid)
+{
+	struct naming *n = arg;
+
+	if (memcmp(uuid, n->uuid, sizeof(*uuid)) != 0)
+		return 0;
+	n->name = strdup(name);
+	return 1;
+}
+
+char *machine_name(struct repo *r, const struct uuid *uuid)
+{
+	struct naming n = { .uuid = uuid };
+	char text[UUID_TEXT];
+
+	return machine_list(r, note_name, &n) == 1
+		       ? n.name
+		       : strdup(uuid_text(uuid, text));
+}

@@ -22,6 +22,12 @@ int must_check machine_get(struct repo *r, const char *name, struct uuid *ret);
 int must_check machine_ensure(
 	struct repo *r, const char *name, struct uuid *ret);
 
+/*
+ * The name of the machine UUID, for messages, or the uuid itself if none that
+ * can be read has it; owned. NULL only if there is no memory.
+ */
+char *machine_name(struct repo *r, const struct uuid *uuid);
+
 typedef int (*machine_visit)(
 	void *arg, const char *name, const struct uuid *uuid);
 int must_check machine_list(struct repo *r, machine_visit visit, void *arg);

@@ -378,10 +378,11 @@ static int visit_key(void *arg, const struct doc *d)
 	}
 	err = point_get(l->repo, &id, &p);
 	if (err == -EBADMSG) {
+		scoped(freep) char *name = machine_name(l->repo, &id.machine);
 		char when[32], alias[ALIAS_LEN + 1];
 
 		l->damage = fail_many(&damaged, EBADMSG,
-			"point %s, alias %s: is damaged",
+			"point %s@%s, alias %s: is damaged", name ? name : "?",
 			time_text(id.time, when), point_alias(&id, alias));
 		p = (struct point){ .id = id };
 	}

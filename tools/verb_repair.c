@@ -26,31 +26,6 @@ static const struct cli_option options[] = {
 	{ 0 },
 };
 
-/* The machine with the id WANTED, among those that are left. */
-struct naming {
-	struct uuid wanted;
-	char name[KEY_MAX + 1];
-};
-
-static int note_name(void *arg, const char *name, const struct uuid *uuid)
-{
-	struct naming *n = arg;
-
-	if (memcmp(uuid, &n->wanted, sizeof(*uuid)) != 0)
-		return 0;
-	snprintf(n->name, sizeof(n->name), "%s", name);
-	return 1;
-}
-
-static void name_machine(struct repo *repo, struct naming *n)
-{
-	char text[UUID_TEXT];
-
-	if (!repo || machine_list(repo, note_name, n) != 1)
-		snprintf(n->name, sizeof(n->name), "machine %s",
-			uuid_text(&n->wanted, text));
-}
-
 /* What a key says to a person. */
 static void key_text(const struct key *key, char *buf, size_t len)
 {
@@ -71,19 +46,22 @@ static void print_lost(
 	char text[2 * KEY_MAX + 1], time[32], alias[ALIAS_LEN + 1], place[32];
 	json_t *o = json_pack(
 		"{s:s, s:s}", "type", "lost", "collection", coll_name(l->coll));
-	struct naming n;
+	scoped(freep) char *machine = NULL;
+	char uuid[UUID_TEXT];
 	struct point_id id;
 	bool of_point = (l->coll == COLL_POINTS || l->coll == COLL_LABELS) &&
 			point_key_parse(&l->key, &id) == 0;
 
 	snprintf(place, sizeof(place), "segments/%08x.seg", l->segment);
 	if (of_point) {
-		n.wanted = id.machine;
-		name_machine(repo, &n);
+		machine = repo ? machine_name(repo, &id.machine)
+			       : strdup(uuid_text(&id.machine, uuid));
+		if (!machine)
+			cli_no_memory();
 		time_text(id.time, time);
 		point_alias(&id, alias);
 		json_object_update_new(
-			o, json_pack("{s:s, s:s, s:s}", "machine", n.name,
+			o, json_pack("{s:s, s:s, s:s}", "machine", machine,
 				   "time", time, "alias", alias));
 	} else {
 		key_text(&l->key, text, sizeof(text));
@@ -96,7 +74,8 @@ static void print_lost(
 	else if (of_point)
 		printf("%s@%s, alias %s: its document in %s is lost: %s, "
 		       "offset %" PRIu64 "\n",
-			n.name, time, alias, coll_name(l->coll), place, l->off);
+			machine, time, alias, coll_name(l->coll), place,
+			l->off);
 	else
 		printf("%s: %s: its document is lost: %s, offset %" PRIu64 "\n",
 			coll_name(l->coll), text, place, l->off);

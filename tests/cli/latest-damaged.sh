@@ -39,7 +39,7 @@ for words in 'show web@latest' 'restore web@latest out' 'rm web@latest' \
 done
 [ ! -e out ] || fail "an older point was restored"
 expect_exit 4 "$HIVEFS" points web
-expect_said '^hivefs: point 20.*Z, alias [0-9a-f]{8}: is damaged'
+expect_said '^hivefs: point web@20.*Z, alias [0-9a-f]{8}: is damaged'
 "$HIVEFS" restore -q "$older" out 2>said
 same a out
 "$HIVEFS" restore -q db@latest out2
