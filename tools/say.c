@@ -3,22 +3,23 @@
 #include "tools/say.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 
-#include "src/cleanup.h"
 #include "src/text.h"
 #include "tools/cli.h"
 
 void say_line(FILE *to, const char *fmt, ...)
 {
-	scoped(freep) char *text = NULL;
 	va_list ap;
+	char *text;
+	int n;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		text = NULL;
+	n = vasprintf(&text, fmt, ap);
 	va_end(ap);
-	if (!text)
+	if (n < 0)
 		cli_no_memory();
 	text_clean(text);
 	fprintf(to, "%s\n", text);
+	free(text);
 }
