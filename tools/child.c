@@ -56,7 +56,7 @@ int child_run(const char *const *argv, bool quiet)
 	return pid < 0 ? EXIT_NOT_STARTED : child_wait(pid);
 }
 
-int child_start(const char *const *argv, int out, pid_t *ret)
+int child_start(const char *const *argv, int out, int err, pid_t *ret)
 {
 	scoped(closep) int null = -1;
 	pid_t us = getpid(), pid;
@@ -70,7 +70,7 @@ int child_start(const char *const *argv, int out, pid_t *ret)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != us)
 			_exit(EXIT_NOT_STARTED);
-		become(argv, null, out, out);
+		become(argv, null, out, err);
 	}
 	*ret = pid;
 	return 0;

@@ -23,10 +23,11 @@
 int child_run(const char *const *argv, bool quiet);
 
 /*
- * Starts ARGV, which dies with us; its output goes to OUT, and it reads
- * nothing, unless OUT is -1: then it has our terminal.
+ * Starts ARGV, which dies with us; its output goes to OUT, its errors to ERR,
+ * and it reads nothing, unless both are -1: then it has our terminal.
  */
-int must_check child_start(const char *const *argv, int out, pid_t *ret);
+int must_check child_start(
+	const char *const *argv, int out, int err, pid_t *ret);
 
 /* The exit code, as above, of what was started. */
 int child_wait(pid_t pid);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 
 #include "src/bytes.h"
@@ -43,7 +44,7 @@ static void wait_or_end(pid_t pid)
 int guest_run(const char *const *command)
 {
 	pid_t pid;
-	int code, r = child_start(command, -1, &pid);
+	int code, r = child_start(command, -1, -1, &pid);
 
 	if (r < 0)
 		return r;
@@ -150,25 +151,43 @@ static int watch(int fd, double until, struct console *c)
 	return -ECANCELED;
 }
 
+/* What QEMU says itself must not pass for a guest that is up. */
+static void read_error(int fd, char *ret, size_t size)
+{
+	char text[4096];
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	char *last;
+
+	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+		n--;
+	if (n <= 0)
+		return;
+	text[n] = 0;
+	last = strrchr(text, '\n');
+	snprintf(ret, size, "%.*s", (int)size - 1, last ? last + 1 : text);
+}
+
 int guest_watch(const char *const *command, const char *text, unsigned seconds,
 	struct guest_line *ret)
 {
 	struct console c = { .wanted = text, .ret = ret };
 	double until = clock_seconds() + seconds;
+	scoped(closep) int errors = memfd_create("errors", MFD_CLOEXEC);
 	int fds[2];
 	pid_t pid;
 	int code, r;
 
 	memset(ret, 0, sizeof(*ret));
-	if (pipe2(fds, O_CLOEXEC) < 0)
+	if (errors < 0 || pipe2(fds, O_CLOEXEC) < 0)
 		return fail(errno, "console: %m");
-	r = child_start(command, fds[1], &pid);
+	r = child_start(command, fds[1], errors, &pid);
 	close(fds[1]);
 	if (r == 0) {
 		r = watch(fds[0], until, &c);
 		if (r < 0 || ret->up || clock_seconds() >= until)
 			kill(pid, SIGKILL);
 		code = child_wait(pid);
+		read_error(errors, ret->error, sizeof(ret->error));
 		if (r == 0 && code == EXIT_NOT_STARTED)
 			r = ended_badly(command[0], code);
 	}

@@ -308,9 +308,12 @@ static int report(
 			line->text);
 	if (line->up)
 		return EXIT_OK;
-	return fail(EIO, "%s: %s (%.1f s); the last it said: %s", j->text,
+	return fail(EIO, "%s: %s (%.1f s); the last it said: %s%s%s%s", j->text,
 		line->ended ? line->ended : "did not start", seconds,
-		line->text[0] ? line->text : "nothing");
+		line->text[0] ? line->text : "nothing",
+		line->error[0] ? "; QEMU: " : "", line->error,
+		line->error[0] && j->vm.kvm ? "; --accel tcg does without KVM"
+					    : "");
 }
 
 static int start(struct job *j, const struct words *command)

@@ -44,6 +44,9 @@ expect_said "ended before it was up.*Power down"
 expect_exit 1 test_boot --until "hivefs demo" --timeout 1
 expect_said "not up in time"
 expect_exit 1 test_boot --until "hivefs demo" -- -no-such-option
+# what QEMU says of itself is not what a guest says
+expect_exit 1 test_boot --until "no-such-option" -- -no-such-option
+expect_said "the last it said: nothing; QEMU: .*no-such-option"
 expect_exit 2 test_boot
 expect_exit 2 "$HIVEFS" boot web/disk0@latest
 expect_exit 1 "$HIVEFS" boot web@latest~7
