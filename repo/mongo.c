@@ -25,8 +25,8 @@ static void library_log(
 
 static void library_begin(void)
 {
-	mongoc_init();
 	mongoc_log_set_handler(library_log, NULL);
+	mongoc_init();
 }
 
 static void set_concerns(mongoc_uri_t *uri)

@@ -92,26 +92,12 @@ void mongo_doc_encode(const struct doc *d, uint64_t by, bson_t *b)
 			b, "bin", BSON_SUBTYPE_BINARY, d->body, d->len);
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-				      : -1;
-}
-
-static bool hex_decode(const char *text, uint32_t n, struct key *ret)
+static bool key_decode(const char *text, uint32_t n, struct key *ret)
 {
 	if (n % 2 || n / 2 < 1 || n / 2 > KEY_MAX)
 		return false;
 	ret->len = (uint8_t)(n / 2);
-	for (uint32_t i = 0; i < n; i += 2) {
-		int a = hex_digit(text[i]), b = hex_digit(text[i + 1]);
-
-		if (a < 0 || b < 0)
-			return false;
-		ret->b[i / 2] = (uint8_t)(a << 4 | b);
-	}
-	return true;
+	return hex_decode(text, ret->b, ret->len);
 }
 
 static bool decode_id(const bson_iter_t *it, enum coll c, struct key *ret)
@@ -128,7 +114,7 @@ static bool decode_id(const bson_iter_t *it, enum coll c, struct key *ret)
 			return false;
 		data = (const uint8_t *)bson_iter_utf8(it, &n);
 		if (!is_text(c))
-			return hex_decode((const char *)data, n, ret);
+			return key_decode((const char *)data, n, ret);
 	}
 	if (n < 1 || n > KEY_MAX)
 		return false;

@@ -164,6 +164,58 @@ int owner_look(
 	return broken ? mongo_fail(m, &t, &e) : r;
 }
 
+struct ids vec(struct uuid);
+
+static int add_id(struct ids *ids, const bson_t *b)
+{
+	struct uuid id;
+	bson_iter_t it;
+
+	if (!bson_iter_init_find(&it, b, "_id") || !BSON_ITER_HOLDS_UTF8(&it) ||
+		!hex_decode(bson_iter_utf8(&it, NULL), id.b, sizeof(id.b)))
+		return fail(EBADMSG, "owners: a document has no valid key");
+	return vec_add(ids, id) < 0 ? fail(ENOMEM, "streams: %m") : 0;
+}
+
+static int read_ids(struct mongo *m, struct ids *ids)
+{
+	struct mongo_try t = mongo_try("streams");
+	bson_t all = BSON_INITIALIZER;
+	bson_t *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}");
+	bson_error_t e;
+	bool broken;
+	int r;
+
+	do {
+		struct mongo_coll c = mongo_take(m, MONGO_OWNERS);
+		mongoc_cursor_t *cursor =
+			mongoc_collection_find_with_opts(c.c, &all, opts, NULL);
+		const bson_t *b;
+
+		ids->n = 0;
+		r = 0;
+		while (r == 0 && mongoc_cursor_next(cursor, &b))
+			r = add_id(ids, b);
+		broken = r == 0 && mongoc_cursor_error(cursor, &e);
+		mongoc_cursor_destroy(cursor);
+		mongo_give(&c);
+	} while (broken && mongo_again(m, &t, &e));
+	bson_destroy(opts);
+	return broken ? mongo_fail(m, &t, &e) : r;
+}
+
+int owner_list(struct mongo *m, int (*visit)(void *arg, const struct uuid *id),
+	void *arg)
+{
+	struct ids ids = { 0 };
+	int r = read_ids(m, &ids);
+
+	for (size_t i = 0; r == 0 && i < ids.n; i++)
+		r = visit(arg, &ids.v[i]);
+	vec_fini(&ids);
+	return r;
+}
+
 static void encode(bson_t *b, const char *id, uint64_t own, uint64_t trimmed,
 	const struct stream_owner *who)
 {

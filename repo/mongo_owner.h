@@ -32,6 +32,10 @@ struct mongo_owner {
 int must_check owner_look(
 	struct mongo *m, const struct uuid *stream, struct mongo_owner *ret);
 
+/* The ids of all streams that were ever opened and not removed. */
+int must_check owner_list(struct mongo *m,
+	int (*visit)(void *arg, const struct uuid *id), void *arg);
+
 /* May what owner_look() found be alive? */
 bool owner_alive(struct mongo *m, const struct uuid *stream,
 	const struct mongo_owner *o);

@@ -301,6 +301,7 @@ static const struct store_ops ops = {
 	.stream_peek = mongo_stream_peek,
 	.stream_owner = mongo_stream_owner,
 	.stream_remove = mongo_stream_remove,
+	.stream_list = mongo_stream_list,
 };
 
 int mongo_open(const char *url, unsigned flags, struct store **ret)

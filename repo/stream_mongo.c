@@ -385,6 +385,12 @@ int mongo_stream_owner(
 	return 0;
 }
 
+int mongo_stream_list(struct store *s,
+	int (*visit)(void *arg, const struct uuid *id), void *arg)
+{
+	return owner_list(mongo_of(s), visit, arg);
+}
+
 int mongo_stream_remove(struct store *s, const struct uuid *id)
 {
 	static const struct stream_owner nobody = { .place = "being removed" };

@@ -18,6 +18,8 @@ int mongo_stream_peek(struct store *s, const struct uuid *id, uint64_t from,
 	stream_visit visit, void *arg, struct stream **ret);
 int mongo_stream_owner(
 	struct store *s, const struct uuid *id, struct stream_owner *ret);
+int mongo_stream_list(struct store *s,
+	int (*visit)(void *arg, const struct uuid *id), void *arg);
 int mongo_stream_remove(struct store *s, const struct uuid *id);
 
 #endif

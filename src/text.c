@@ -22,6 +22,28 @@ char *hex_encode(const void *data, size_t len, char *buf)
 	return buf;
 }
 
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9'   ? c - '0'
+	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
+				      : -1;
+}
+
+bool hex_decode(const char *text, void *ret, size_t len)
+{
+	uint8_t *p = ret;
+
+	for (size_t i = 0; i < len; i++) {
+		int a = hex_digit(text[2 * i]);
+		int b = a < 0 ? -1 : hex_digit(text[2 * i + 1]);
+
+		if (b < 0)
+			return false;
+		p[i] = (uint8_t)(a << 4 | b);
+	}
+	return true;
+}
+
 void text_clean(char *text)
 {
 	for (unsigned char *p = (unsigned char *)text; *p; p++)

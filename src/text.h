@@ -14,6 +14,9 @@
 /* Writes 2 * len digits and a zero to BUF; returns BUF. */
 char *hex_encode(const void *data, size_t len, char *buf);
 
+/* Back again: false unless TEXT begins with 2 * len digits in lower case. */
+bool hex_decode(const char *text, void *ret, size_t len);
+
 /* "1.5 GiB": three significant digits, binary units. BUF holds 16. */
 char *size_text(uint64_t bytes, char buf[16]);
 
