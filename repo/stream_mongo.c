@@ -52,6 +52,12 @@ static int sync_all(struct stream *st)
 	return e->sends ? sender_sync(&e->sender) : 0;
 }
 
+/* What is appended is on its way at once. */
+static void flush(struct stream *st)
+{
+	(void)st;
+}
+
 static uint64_t next(const struct stream *st)
 {
 	struct mongo_stream *e = mongo_stream_of(st);
@@ -144,6 +150,7 @@ static void close_it(struct stream *st)
 
 static const struct stream_ops ops = {
 	.append = append,
+	.flush = flush,
 	.sync = sync_all,
 	.next = next,
 	.read = read_at,
