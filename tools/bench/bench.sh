@@ -546,7 +546,7 @@ part_scatter() {
 	fi
 	fresh_clone tib@latest
 	exec 8<>"$disk"
-	took=$("$tools/scatter" write "$disk" $pieces $n)
+	took=$("$tools/scatter" write "$disk" $pieces $n "$round")
 	note_value scatter_write "$(calc "$took / $n * 1e6")"
 	timed "$hivefs" commit bench
 	note_value scatter_commit "$(calc "$seconds / $n * 1e6")"

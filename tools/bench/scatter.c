@@ -4,10 +4,11 @@
  *
  *   scatter make FILE PIECES IMAGE   lays the first PIECES × 128 KiB of IMAGE
  *                                    out evenly over FILE, a sparse TiB
- *   scatter write FILE PIECES N      writes N pages of 4 KiB, every other one
+ *   scatter write FILE PIECES N SEED
+ *                                    writes N pages of 4 KiB, every other one
  *                                    into a piece, and prints the seconds
  *
- * Where and what is the same each time.
+ * Where and what is the same each time, for a SEED.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -106,8 +107,10 @@ int main(int argc, char **argv)
 {
 	if (argc == 5 && strcmp(argv[1], "make") == 0)
 		return make(argv[2], number(argv[3]), argv[4]) != 0;
-	if (argc == 5 && strcmp(argv[1], "write") == 0)
+	if (argc == 6 && strcmp(argv[1], "write") == 0) {
+		state = number(argv[5]);
 		return scatter_pages(argv[2], number(argv[3]), number(argv[4]));
+	}
 	errx(2, "usage: scatter make FILE PIECES IMAGE | "
-		"scatter write FILE PIECES N");
+		"scatter write FILE PIECES N SEED");
 }
