@@ -20,8 +20,8 @@
 #define GROUP_BYTES (1u << 20)
 #define GROUP_RECORDS 1024u
 
-#define GROUP_ID 49 /* digits of the stream and the sequence number, and a 0   \
-		     */
+/* digits of the stream and of the sequence number, and a zero */
+#define GROUP_ID 49
 
 struct group {
 	enum stream_kind kind;
