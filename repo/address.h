@@ -4,8 +4,8 @@
  *   MACHINE[/DISK]@WHEN
  * WHEN is `latest`, `latest~N` (the N-th before it), a time as
  * 2026-11-20T08:42:45Z or 2026-11-20T084245Z (with -ALIAS where two points
- * share a second), #BOOKMARK, or a unique prefix of an alias, 4 digits at least; of an
- * alias, MACHINE@ may be left out.
+ * share a second), #BOOKMARK, or a unique prefix of an alias, 4 digits at
+ * least; of an alias, MACHINE@ may be left out.
  *
  * Ownership  an address owns its point: address_fini().
  * Threads    any thread.

@@ -135,8 +135,8 @@ static int decode_disk(bson_iter_t *i, struct clone *c)
 	decode_bytes(&in, "root", d.root.b, sizeof(d.root.b));
 	d.data = (uint64_t)decode_i64(&in, "data", 0, (int64_t)DISK_MAX);
 	if (decode_has(&in, "lost"))
-		d.lost = (uint64_t)decode_i64(
-			&in, "lost", 0, (int64_t)DISK_MAX);
+		d.lost =
+			(uint64_t)decode_i64(&in, "lost", 0, (int64_t)DISK_MAX);
 	decode_bytes(&in, "stream", d.stream.b, sizeof(d.stream.b));
 	d.from = (uint64_t)decode_i64(&in, "from", 0, INT64_MAX);
 	d.name = decode_text(&in, "name");

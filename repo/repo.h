@@ -25,8 +25,8 @@ struct repo {
 	struct store *store;
 	char *url; /* as others may see it: without a password */
 	struct uuid uuid;
-	int64_t created; /* seconds since 1970, UTC */
-	int level;       /* of zstd */
+	int64_t created;  /* seconds since 1970, UTC */
+	int level;        /* of zstd */
 	bool trust_clock; /* set by whoever was told that it is right */
 };
 

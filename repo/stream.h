@@ -68,8 +68,8 @@ int must_check stream_owner(
 /*
  * Appends one record of at most STREAM_PAYLOAD_MAX bytes; it is in the order of
  * calls. ret_place is that of the first byte of the payload. It can be read
- * through ST at once. It is on its way: in an embedded store it survives the end
- * of this process, in MongoDB it does some milliseconds later. After
+ * through ST at once. It is on its way: in an embedded store it survives the
+ * end of this process, in MongoDB it does some milliseconds later. After
  * stream_sync() it lasts, and others see it.
  */
 int must_check stream_append(struct stream *st, const struct iovec *iov,

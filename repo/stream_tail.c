@@ -168,9 +168,9 @@ static uint64_t payload_sum(
  * journal; one of bytes that were there before only writes them: 0.58 of the
  * rate of overwriting against 1.0 (ext4, 4 KiB, medians). So a small record
  * that would make the file grow brings zeroes along for those that follow. 64
- * KiB to 4 MiB of them made no difference. Where nothing is synced it pays, too:
- * a page of the cache for all of them is made once, and 4 KiB take 1.9 us to
- * append instead of 3.6; with 1 MiB it is 3.3.
+ * KiB to 4 MiB of them made no difference. Where nothing is synced it pays,
+ * too: a page of the cache for all of them is made once, and 4 KiB take 1.9 us
+ * to append instead of 3.6; with 1 MiB it is 3.3.
  */
 static size_t ahead(const struct stream_tail *t, uint64_t len, uint32_t payload)
 {
