@@ -279,6 +279,7 @@ struct store_info {
 	uint64_t bytes_free; /* of the file system below it, if known */
 	uint64_t bytes_dead; /* of removed or superseded documents */
 	uint64_t n_segments;
+	bool read_only; /* nobody on this host can write to it */
 };
 int must_check store_info(struct store *s, struct store_info *ret);
 

@@ -237,7 +237,8 @@ static int embedded_info(struct store *s, struct store_info *ret)
 {
 	struct embedded *e = handle_of(s)->e;
 	static const char *const dirs[] = { ".", "segments", "index" };
-	struct store_info info = { .kind = "embedded" };
+	struct store_info info = { .kind = "embedded",
+		.read_only = e->dir->read_only };
 	struct segment_rows rows = { 0 };
 	struct statvfs vfs;
 	int r;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "repo/damage.h"
 #include "repo/fetch.h"
@@ -12,7 +13,9 @@
 #include "repo/label.h"
 #include "repo/listing.h"
 #include "repo/machine.h"
+#include "repo/part.h"
 #include "repo/reach.h"
+#include "repo/stamps.h"
 #include "repo/stream.h"
 #include "repo/wrecord.h"
 #include "src/bytes.h"
@@ -29,6 +32,7 @@ struct check {
 	bool index_bad;                                    /* a listing is */
 	struct fetcher **fetchers;                         /* one a thread */
 	_Atomic uint64_t n_stored, n_chunks, bytes, n_odd; /* of step 4 */
+	struct stamps stamps; /* of what has been verified now */
 };
 
 static int cancelled(const struct check *c)
@@ -329,6 +333,96 @@ static int report(struct check *c)
 	return r;
 }
 
+static bool is_partial(const struct verify *job)
+{
+	return job->parts || job->older_than || job->max_seconds;
+}
+
+static void stamp_parts(struct check *c, const bool *done, int64_t now)
+{
+	for (unsigned i = 0; i < STAMPS; i++) {
+		if (done && !done[i])
+			continue;
+		c->stamps.time[i] = now;
+		c->result.n_parts++;
+	}
+}
+
+/* As much of the chunks as was asked for, oldest stamp first. */
+static int check_part(struct check *c)
+{
+	const struct verify *job = c->job;
+	int64_t now = time(NULL);
+	uint8_t bytes[STAMPS];
+	struct stamps stamps;
+	struct part part = { .repo = job->repo,
+		.bytes = bytes,
+		.n_threads = c->n_threads,
+		.max_seconds = job->max_seconds,
+		.visit = visit_stored,
+		.arg = c };
+	int r = stamps_load(job->repo, &stamps);
+
+	if (r < 0)
+		return count_damage(c, r);
+	part.n = stamps_choose(&stamps,
+		job->older_than ? now - job->older_than : 0,
+		job->parts ? job->parts : STAMPS, bytes);
+	if (job->progress)
+		job->progress->total = job->progress->total / STAMPS * part.n;
+	r = part_walk(&part);
+	if (r == 0)
+		stamp_parts(c, part.done, now);
+	return count_damage(c, r);
+}
+
+static int add_to_count(void *arg, const struct doc *doc)
+{
+	store_count_add(arg, doc);
+	return 0;
+}
+
+/* Has the index lost keys? Of whoever did not look at all of them. */
+static int check_index(struct check *c)
+{
+	struct store *s = c->job->repo->store;
+	struct store_count before, listed = { 0 }, after;
+	int r = store_count(s, COLL_CHUNKS, &before);
+
+	if (r == 0)
+		r = store_scan(
+			s, COLL_CHUNKS, NULL, SCAN_KEYS, add_to_count, &listed);
+	if (r == 0)
+		r = store_count(s, COLL_CHUNKS, &after);
+	if (r < 0)
+		return count_damage(c, r);
+	if (before.n == after.n && before.sum[0] == after.sum[0] &&
+		(listed.n != before.n || listed.sum[0] != before.sum[0])) {
+		c->index_bad = true;
+		return count_damage(c,
+			fail(EBADMSG,
+				"chunks: the index lists others than the store "
+				"counts: run hivefs repair --index"));
+	}
+	return 0;
+}
+
+/* When all of it was verified is worth knowing only if it can be written. */
+static void save_stamps(struct check *c)
+{
+	scoped(repo_closep) struct repo *r = NULL;
+	struct store_info info;
+
+	if (!c->job->heal || c->job->metadata_only || c->index_bad ||
+		c->result.n_parts == 0 ||
+		store_info(c->job->repo->store, &info) < 0 || info.read_only)
+		return;
+	if (repo_open(c->job->repo->url, 0, &r) < 0 ||
+		stamps_save(r, &c->stamps) < 0)
+		log_warn("%s: when this was verified could not be noted",
+			c->job->repo->url);
+}
+
 /*
  * Whoever reads does not write, so what is to be moved is moved through a
  * handle of its own, and only if there is anything. An index that lost keys
@@ -361,6 +455,25 @@ static int move_damage(struct check *c)
 	return 0;
 }
 
+static int check_chunks(struct check *c)
+{
+	int64_t now = time(NULL);
+	int r;
+
+	if (is_partial(c->job)) {
+		r = check_part(c);
+	} else {
+		r = check_stored(c, COLL_MAPS);
+		if (r == 0)
+			r = check_stored(c, COLL_CHUNKS);
+		if (r == 0)
+			stamp_parts(c, NULL, now);
+	}
+	c->result.n_chunks = c->n_chunks;
+	c->result.bytes = c->bytes;
+	return r;
+}
+
 static int run(struct check *c)
 {
 	struct store_count chunks;
@@ -373,16 +486,17 @@ static int run(struct check *c)
 	r = check_documents(c);
 	if (r == 0)
 		r = reach_run(c->reach, &c->result.n_maps, &c->result.n_chunks);
-	if (r == 0 && !c->job->metadata_only) {
-		r = check_stored(c, COLL_MAPS);
-		if (r == 0)
-			r = check_stored(c, COLL_CHUNKS);
-		c->result.n_chunks = c->n_chunks;
-		c->result.bytes = c->bytes;
-	}
+	if (r == 0 && !c->job->metadata_only)
+		r = check_chunks(c);
 	if (r == 0)
 		r = report(c);
-	return r < 0 ? r : move_damage(c);
+	if (r == 0 && is_partial(c->job) && damage_count(&c->damage))
+		r = check_index(c);
+	if (r == 0)
+		r = move_damage(c);
+	if (r == 0)
+		save_stamps(c);
+	return r;
 }
 
 static int check_init(struct check *c)

@@ -44,6 +44,14 @@ struct verify {
 	struct repo *repo;
 	bool metadata_only; /* steps 1, 3 and 4 */
 	bool heal;          /* not of metadata only */
+	/*
+	 * Of the chunks only a part, those that were verified longest ago
+	 * first: so many of STAMPS parts (0: all), those not verified for so
+	 * many seconds (0: all), none begun after so many (0: no bound).
+	 */
+	unsigned parts;
+	int64_t older_than;
+	unsigned max_seconds;
 	unsigned n_threads; /* 0: as fits this host */
 	struct verify_progress *progress;
 	const _Atomic bool *cancel; /* NULL, or true to stop: -ECANCELED */
@@ -67,6 +75,7 @@ struct verify_result {
 	uint64_t n_ranges;      /* times damage() was called */
 	uint64_t n_quarantined; /* of n_damaged: moved to the quarantine */
 	uint64_t n_healed;      /* were in it and are whole again */
+	unsigned n_parts;       /* of STAMPS, whose chunks were re-hashed */
 };
 
 /* 0 also if damage was found: that is result->n_damaged > 0. */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "repo/verify.h"
 
+#include <ctype.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "repo/address.h"
+#include "repo/stamps.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -15,6 +19,7 @@
 
 struct options {
 	bool metadata, report;
+	const char *sample, *older_than, *max_duration;
 	unsigned threads;
 };
 
@@ -22,6 +27,17 @@ static const struct cli_option options[] = {
 	{ "metadata", 0, CLI_FLAG, offsetof(struct options, metadata),
 		.help = "points and maps only, and that every chunk they name "
 			"is there; the chunks themselves are not read" },
+	{ "sample", 0, CLI_TEXT, offsetof(struct options, sample), .arg = "N%",
+		.help = "so many per cent of the chunks, those that were "
+			"verified longest ago" },
+	{ "older-than", 0, CLI_TEXT, offsetof(struct options, older_than),
+		.arg = "SPAN",
+		.help = "chunks that were not verified for so long: 36h, 30d, "
+			"8w" },
+	{ "max-duration", 0, CLI_TEXT, offsetof(struct options, max_duration),
+		.arg = "SPAN",
+		.help = "as many of the chunks as fit into this time; the next "
+			"time goes on there" },
 	{ "report-only", 0, CLI_FLAG, offsetof(struct options, report),
 		.help = "leave what is damaged where it is, in the way of the "
 			"next backup" },
@@ -72,7 +88,7 @@ static void print_json(
 
 	json_line(stdout,
 		json_pack("{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			  "s:o, s:o, s:o, s:f}",
+			  "s:o, s:o, s:o, s:i, s:f}",
 			"type", "summary", "verb", "verify", "metadata_only",
 			(int)o->metadata, "points", json_bytes(res->n_points),
 			"clones", json_bytes(res->n_clones), "disks",
@@ -83,7 +99,8 @@ static void print_json(
 			json_bytes(res->n_damaged), "ranges",
 			json_bytes(res->n_ranges), "quarantined",
 			json_bytes(res->n_quarantined), "healed",
-			json_bytes(res->n_healed), "seconds", seconds));
+			json_bytes(res->n_healed), "parts", (int)res->n_parts,
+			"seconds", seconds));
 }
 
 static void print_text(const struct verify_result *res, double seconds)
@@ -112,6 +129,46 @@ static void print_text(const struct verify_result *res, double seconds)
 		printf("%" PRIu64 " whole again\n", res->n_healed);
 }
 
+/* "5%" or "5": how many of the 256 parts, at least one. */
+static int parse_sample(struct cli *c, const char *text, unsigned *ret)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (!isdigit((unsigned char)*text) || (*end && strcmp(end, "%") != 0) ||
+		n < 1 || n > 100)
+		return cli_usage(c, "--sample: '%s' is no percentage", text);
+	*ret = (unsigned)((n * STAMPS + 99) / 100);
+	return EXIT_OK;
+}
+
+static int parse_span(
+	struct cli *c, const char *name, const char *text, int64_t *ret)
+{
+	*ret = 0;
+	if (text && (duration_parse(text, ret) < 0 || *ret == 0 ||
+			    *ret > INT32_MAX))
+		return cli_usage(
+			c, "--%s: '%s' is no span as 1h or 30d", name, text);
+	return EXIT_OK;
+}
+
+static int parse(struct cli *c, struct verify *ret)
+{
+	const struct options *o = c->options;
+	int64_t seconds;
+	int r = parse_span(c, "older-than", o->older_than, &ret->older_than);
+
+	if (r == EXIT_OK)
+		r = parse_span(c, "max-duration", o->max_duration, &seconds);
+	if (r != EXIT_OK)
+		return r;
+	ret->max_seconds = (unsigned)seconds;
+	if (o->metadata && (o->sample || o->older_than || o->max_duration))
+		return cli_usage(c, "--metadata: reads no chunks to choose of");
+	return o->sample ? parse_sample(c, o->sample, &ret->parts) : EXIT_OK;
+}
+
 static int run(struct cli *c)
 {
 	const struct options *o = c->options;
@@ -119,21 +176,23 @@ static int run(struct cli *c)
 	struct verify_progress progress = { 0 };
 	struct verify_result res = { 0 };
 	double seconds = clock_seconds();
-	int r = cli_open(c, STORE_READ_ONLY, &repo);
+	struct verify job = { .metadata_only = o->metadata,
+		.heal = !o->report,
+		.n_threads = o->threads,
+		.progress = &progress,
+		.cancel = &cancelled,
+		.damage = print_damage,
+		.arg = c };
+	int r = parse(c, &job);
 
-	if (r < 0)
+	if (r == EXIT_OK)
+		r = cli_open(c, STORE_READ_ONLY, &repo);
+	if (r != 0)
 		return r;
+	job.repo = repo;
 	cancel_catch(false);
 	progress_begin(c, "verify", &progress.done, &progress.total);
-	r = verify(&(struct verify){ .repo = repo,
-			   .metadata_only = o->metadata,
-			   .heal = !o->report,
-			   .n_threads = o->threads,
-			   .progress = &progress,
-			   .cancel = &cancelled,
-			   .damage = print_damage,
-			   .arg = c },
-		&res);
+	r = verify(&job, &res);
 	progress_end();
 	if (r < 0)
 		return r;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "repo/part.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "src/log.h"
+#include "src/pool.h"
+
+#define AT_ONCE 128u
+
+struct walk {
+	struct part *part;
+	time_t end; /* monotonic; 0: none */
+};
+
+/* Keys of one part, read when there are enough of them. */
+struct batch {
+	struct part *part;
+	unsigned thread;
+	unsigned n;
+	struct key keys[AT_ONCE];
+	struct doc heads[AT_ONCE]; /* without their bodies */
+	struct doc docs[AT_ONCE];
+	int errs[AT_ONCE];
+};
+
+static time_t monotonic(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
+static int visit_one(struct batch *b, unsigned i)
+{
+	struct doc *d = &b->docs[i];
+	const struct doc *head = &b->heads[i];
+
+	/* removed since it was listed */
+	if (b->errs[i] == 0 && !d->body)
+		return 0;
+	return b->part->visit(
+		b->part->arg, b->errs[i] ? head : d, b->errs[i], b->thread);
+}
+
+static int flush(struct batch *b)
+{
+	int r = 0;
+
+	if (b->n)
+		r = store_get_many(b->part->repo->store, COLL_CHUNKS, b->keys,
+			b->n, b->docs, b->errs);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < b->n; i++) {
+		if (r == 0)
+			r = visit_one(b, i);
+		if (b->errs[i] == 0)
+			doc_fini(&b->docs[i]);
+	}
+	b->n = 0;
+	return r;
+}
+
+static int add(void *arg, const struct doc *doc)
+{
+	struct batch *b = arg;
+
+	b->keys[b->n] = doc->key;
+	b->heads[b->n++] = *doc;
+	return b->n < AT_ONCE ? 0 : flush(b);
+}
+
+static int walk_one(void *arg, uint64_t i, unsigned thread)
+{
+	struct walk *w = arg;
+	struct part *p = w->part;
+	struct key prefix = { .len = 1, .b = { p->bytes[i] } };
+	struct batch *b;
+	int r;
+
+	if (w->end && monotonic() >= w->end)
+		return 0;
+	b = malloc(sizeof(*b));
+	if (!b)
+		return fail(ENOMEM, "verify: %m");
+	b->part = p;
+	b->thread = thread;
+	b->n = 0;
+	r = store_scan(p->repo->store, COLL_CHUNKS, &prefix, SCAN_KEYS, add, b);
+	if (r == 0)
+		r = flush(b);
+	free(b);
+	p->done[p->bytes[i]] = r == 0;
+	return r;
+}
+
+int part_walk(struct part *p)
+{
+	struct walk w = { .part = p };
+
+	if (p->max_seconds)
+		w.end = monotonic() + (time_t)p->max_seconds;
+	return parallel_for(p->n_threads, p->n, walk_one, &w);
+}
