@@ -12,12 +12,24 @@ random_image a 64M
 "$HIVEFS" init -q
 serve --filter=rate file a rate=80M
 
+# hears PID SIGNAL: it has a handler for it
+hears() {
+	local mask
+	mask=$(sed -n 's/^SigCgt:\t//p' "/proc/$1/status")
+	[ $((0x$mask >> ($(kill -l "$2") - 1) & 1)) = 1 ]
+}
+
 # stopped SIGNAL CODE CMD...
 stopped() {
-	local signal=$1 want=$2 code=0
+	local signal=$1 want=$2 code=0 n
 	shift 2
 	"$@" 2>said &
-	sleep 0.5
+	for ((n = 0; n < 200; n++)); do
+		! [ "/proc/$!/exe" -ef "$HIVEFS" ] || ! hears $! "$signal" ||
+			break
+		sleep 0.02
+	done
+	sleep 0.2
 	kill "-$signal" $!
 	wait $! || code=$?
 	[ $code = "$want" ] || {

@@ -24,6 +24,7 @@ for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 fuse:10:229; do
 	mknod -m 666 "dev/$name" c "$major" "$minor"
 done
 ln -s /proc/self/fd dev/fd
+mkdir -m 1777 dev/shm # libmongoc warns without it
 mount --move dev /dev
 cp "$HIVEFS" bin/hivefs
 chmod 755 bin bin/hivefs
