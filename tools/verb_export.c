@@ -430,7 +430,8 @@ static int report(const struct job *j)
 {
 	scoped(freep) char *address = disk_arg_text(&j->what);
 
-	lost_print(&j->lost, "lost", j->cli->json ? stdout : stderr, j->cli->json);
+	lost_print(
+		&j->lost, "lost", j->cli->json ? stdout : stderr, j->cli->json);
 	if (j->cli->json)
 		print_json(j, address);
 	else if (!j->cli->quiet)
