@@ -10,9 +10,9 @@
 #include "fs/clone_json.h"
 #include "fs/dir.h"
 #include "fs/json.h"
-#include "src/url.h"
 #include "repo/machine.h"
 #include "src/log.h"
+#include "src/url.h"
 
 struct now {
 	int64_t time, uptime;

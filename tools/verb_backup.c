@@ -186,7 +186,8 @@ static int judge(const struct backup *b, const struct point *p)
 		for (size_t i = 0; i < p->disks.n && r == 0; i++)
 			if (!b->options->dry_run)
 				r = lost_find(b->repo, &p->disks.v[i], &lost);
-		lost_print(&lost, "lost", b->cli->json ? stdout : stderr, b->cli->json);
+		lost_print(&lost, "lost", b->cli->json ? stdout : stderr,
+			b->cli->json);
 		vec_fini(&lost);
 		if (r < 0)
 			return r;

@@ -17,8 +17,8 @@ bool is_verb(const char *word);
 int verb_at(int argc, char **argv);
 
 /*
- * Is WORD, which is nothing that is there, a slip of a verb? Logged if so. ALONE:
- * nothing follows it, so it is no repository either.
+ * Is WORD, which is nothing that is there, a slip of a verb? Logged if so.
+ * ALONE: nothing follows it, so it is no repository either.
  */
 bool verb_mistyped(const char *word, bool alone);
 

@@ -9,8 +9,8 @@
  * Serves in the foreground until it is unmounted, with the options, open flags
  * and timeouts that a mount of hivefs has (fs/ops.c). The file is PERIOD bytes,
  * again and again: large enough to be no better in a processor's cache than the
- * data of a chunk cache is. A second name, `clone`, is the same file opened as a
- * clone's is: past the page cache, of which attributes are never cached.
+ * data of a chunk cache is. A second name, `clone`, is the same file opened as
+ * a clone's is: past the page cache, of which attributes are never cached.
  */
 #define _GNU_SOURCE
 #define FUSE_USE_VERSION 312
@@ -163,8 +163,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < PERIOD + (1 << 20); i += 8)
 		put_le64(fs.data + i, (i + 1) * UINT64_C(0x9e3779b97f4a7c15));
 	if (fuse_opt_add_arg(&args, "fuse-null") < 0 ||
-		fuse_opt_add_arg(&args,
-			"-odefault_permissions,subtype=fuse-null") < 0)
+		fuse_opt_add_arg(
+			&args, "-odefault_permissions,subtype=fuse-null") < 0)
 		err(1, "memory");
 	se = fuse_session_new(&args, &null_ops, sizeof(null_ops), &fs);
 	if (!se || fuse_set_signal_handlers(se) < 0 ||
