@@ -59,10 +59,10 @@ static bool unmount(const char *dir)
 /* Refused, too, while a mount has it open; then it is tried again. */
 static bool discard(const struct aftercare *a)
 {
-	const char *const look[] = { CHILD_SELF, "discard", "--dry-run", "-r",
-		a->url, a->clone, NULL };
-	const char *const drop[] = { CHILD_SELF, "discard", "--quiet", "-r",
-		a->url, a->clone, NULL };
+	const char *const look[] = { CHILD_SELF, "discard", "--dry-run",
+		a->clone, NULL };
+	const char *const drop[] = { CHILD_SELF, "discard", "--quiet", a->clone,
+		NULL };
 
 	for (unsigned ms = 0; ms < DISCARD_MS; ms += PAUSE_MS) {
 		int code = child_run(look, true);

@@ -2,7 +2,7 @@
 /*
  * aftercare - what a verb made for a while only goes when the verb ends,
  * however it ends: a process of its own waits for that, then unmounts and
- * discards.
+ * discards. The repository is $HIVEFS_REPO, which others cannot read.
  *
  * Ownership  aftercare_begin() before a repository is opened: it forks.
  *            aftercare_end() is the verb's end.
@@ -17,7 +17,6 @@
 #include "src/cleanup.h"
 
 struct aftercare {
-	const char *url;   /* of the repository */
 	const char *mount; /* directory to unmount and remove, or NULL */
 	const char *clone; /* to be discarded, or NULL; need not exist */
 	pid_t pid;         /* 0: not begun */

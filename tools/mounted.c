@@ -74,14 +74,14 @@ int mounted_directory(char **ret)
 	return 0;
 }
 
-int mounted_make(const char *url, const char *dir, const char *options)
+int mounted_make(const char *dir)
 {
-	const char *const argv[] = { CHILD_SELF, "mount", "-r", url, dir,
-		options ? "-o" : NULL, options, NULL };
+	const char *const argv[] = { CHILD_SELF, "mount", dir, NULL };
 	int code = child_run(argv, false);
 
-	return code == EXIT_OK
-		       ? 0
-		       : fail(EIO, "%s: could not be mounted (exit code %d)",
-				 url, code);
+	return code == EXIT_OK ? 0
+			       : fail(EIO,
+					 "the repository could not be mounted "
+					 "(exit code %d)",
+					 code);
 }

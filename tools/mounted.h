@@ -17,8 +17,7 @@ int must_check mounted_find(const struct uuid *repository, char **ret);
 /* An empty directory to mount it at; owned. */
 int must_check mounted_directory(char **ret);
 
-/* Mounts URL there; OPTIONS as for -o, or NULL. */
-int must_check mounted_make(
-	const char *url, const char *dir, const char *options);
+/* Mounts $HIVEFS_REPO there. */
+int must_check mounted_make(const char *dir);
 
 #endif

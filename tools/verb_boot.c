@@ -192,8 +192,7 @@ static int prepare(struct job *j)
 
 	if (r < 0)
 		return r;
-	j->after = (struct aftercare){ .url = j->url,
-		.mount = ours ? j->mount : NULL,
+	j->after = (struct aftercare){ .mount = ours ? j->mount : NULL,
 		.clone = j->fork ? j->clone : NULL };
 	if (ours || j->fork)
 		r = aftercare_begin(&j->after);
@@ -212,7 +211,7 @@ static int prepare(struct job *j)
 		}
 	}
 	if (r == 0 && ours)
-		r = mounted_make(j->url, j->mount, NULL);
+		r = mounted_make(j->mount);
 	return r;
 }
 
@@ -367,9 +366,8 @@ static int show(struct job *j)
 {
 	if (!j->mount)
 		return fail(ENOENT,
-			"%s: is not mounted here, so there are no files to "
-			"name; see hivefs mount --help",
-			j->url);
+			"the repository is not mounted here, so there are no "
+			"files to name; see hivefs mount --help");
 	if (j->fork)
 		return cli_usage(j->cli,
 			"--print and --libvirt make no clone: without "
@@ -405,6 +403,11 @@ static int run_job(struct job *j)
 		return r;
 	if (j->options->print || j->options->libvirt)
 		return show(j);
+	/* words of a command line are read by others: a password may be in it
+	 */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
+	if (setenv("HIVEFS_REPO", j->url, 1) != 0)
+		return fail(ENOMEM, "boot: %m");
 	cancel_catch(true);
 	r = prepare(j);
 	if (r == 0)
