@@ -537,6 +537,7 @@ int verify(const struct verify *job, struct verify_result *ret)
 		r = run(&c);
 	if (r == 0) {
 		c.result.n_damaged += c.n_odd + damage_log(&c.damage);
+		c.result.index_bad = c.index_bad;
 		*ret = c.result;
 	}
 	check_fini(&c);

@@ -75,7 +75,8 @@ struct verify_result {
 	uint64_t n_ranges;      /* times damage() was called */
 	uint64_t n_quarantined; /* of n_damaged: moved to the quarantine */
 	uint64_t n_healed;      /* were in it and are whole again */
-	unsigned n_parts;       /* of STAMPS, whose chunks were re-hashed */
+	bool index_bad;   /* it lists others than it counts: to be rebuilt */
+	unsigned n_parts; /* of STAMPS, whose chunks were re-hashed */
 };
 
 /* 0 also if damage was found: that is result->n_damaged > 0. */

@@ -7,22 +7,32 @@
 #include "repo/location.h"
 #include "repo/machine.h"
 #include "repo/point.h"
+#include "repo/verify.h"
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
+#include "tools/cancel.h"
+#include "tools/damage_print.h"
 #include "tools/json.h"
+#include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/verb.h"
 
 struct options {
-	bool index;
+	bool index, plan, apply;
 };
 
 static const struct cli_option options[] = {
 	{ "index", 0, CLI_FLAG, offsetof(struct options, index),
 		.help = "build the index of an embedded repository anew from "
 			"its segments" },
+	{ "plan", 0, CLI_FLAG, offsetof(struct options, plan),
+		.help = "read everything and say what is damaged and what "
+			"--apply would do about it" },
+	{ "apply", 0, CLI_FLAG, offsetof(struct options, apply),
+		.help = "do it: what is damaged or missing goes to the "
+			"quarantine, so that the next backup brings it back" },
 	{ 0 },
 };
 
@@ -118,6 +128,68 @@ static void print_summary(
 			res->documents, plural(res->documents));
 }
 
+/* What there is to do is done by verify: this says it before, and after. */
+static void print_plan(struct cli *c, const struct verify_result *res)
+{
+	const struct options *o = c->options;
+	const char *action = res->index_bad    ? "rebuild-index"
+			     : !res->n_damaged ? "none"
+					       : "quarantine";
+	const char *would = o->plan ? "would be " : "";
+
+	if (c->json) {
+		json_line(stdout,
+			json_pack("{s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}",
+				"type", "summary", "verb", "repair", "applied",
+				(int)o->apply, "action", action, "damaged",
+				json_bytes(res->n_damaged), "ranges",
+				json_bytes(res->n_ranges), "quarantined",
+				json_bytes(res->n_quarantined), "healed",
+				json_bytes(res->n_healed)));
+		return;
+	}
+	if (res->index_bad)
+		printf("the index lists others than it counts: first rebuild "
+		       "it with hivefs repair --index\n");
+	else if (res->n_damaged == 0)
+		printf("no damage: nothing %sdone\n", would);
+	else
+		printf("%" PRIu64 " chunks or maps %smoved to the quarantine; "
+		       "the next backup that contains\nthe same bytes stores "
+		       "them anew. What no backup brings back stays damaged\n"
+		       "until the points listed here are removed: hivefs "
+		       "restore --best-effort gets out\nwhat is left of "
+		       "them\n",
+			o->plan ? res->n_damaged : res->n_quarantined, would);
+}
+
+static int heal_or_plan(struct cli *c)
+{
+	const struct options *o = c->options;
+	scoped(repo_closep) struct repo *repo = NULL;
+	struct verify_progress progress = { 0 };
+	struct verify_result res = { 0 };
+	int r = cli_open(c, STORE_READ_ONLY, &repo);
+
+	if (r < 0)
+		return r;
+	cancel_catch(false);
+	progress_begin(c, "repair", &progress.done, &progress.total);
+	r = verify(&(struct verify){ .repo = repo,
+			   .heal = o->apply,
+			   .progress = &progress,
+			   .cancel = &cancelled,
+			   .damage = damage_print,
+			   .arg = c },
+		&res);
+	progress_end();
+	if (r < 0)
+		return r;
+	if (c->json || !c->quiet)
+		print_plan(c, &res);
+	return res.n_damaged ? EXIT_DAMAGE : EXIT_OK;
+}
+
 static int run(struct cli *c)
 {
 	const struct options *o = c->options;
@@ -126,8 +198,12 @@ static int run(struct cli *c)
 	char bytes[16];
 	int r;
 
+	if (o->index + o->plan + o->apply != 1)
+		return cli_usage(c,
+			"repair: say what, one of --plan, --apply and "
+			"--index");
 	if (!o->index)
-		return cli_usage(c, "repair: say what, --index");
+		return heal_or_plan(c);
 	r = repo_location(c->repo, &url);
 	if (r == 0)
 		r = store_repair_index(url, &res);

@@ -77,7 +77,18 @@ for seed in 1 2 3; do
 	expect_exit 4 "$HIVEFS" verify --report-only --json
 	cp stdout json
 	[ "$(summary .quarantined)" = 0 ] || fail "reported and moved"
-	found "bits $seed"
+	expect_exit 4 "$HIVEFS" repair --plan --json
+	cp stdout json
+	[ "$(summary '.action + " \(.quarantined)"')" = "quarantine 0" ] ||
+		fail "the plan: $(summary .)"
+	if [ $seed = 1 ]; then
+		expect_exit 4 "$HIVEFS" repair --apply --json
+		cp stdout json
+		[ "$(summary '.damaged > 0 and .quarantined == .damaged')" = \
+			true ] || fail "not applied: $(summary .)"
+	else
+		found "bits $seed"
+	fi
 	"$HIVEFS" backup -q web a 2>stderr || fail "$(cat stderr)"
 	"$HIVEFS" backup -q web changed 2>stderr || fail "$(cat stderr)"
 	"$HIVEFS" restore -q --overwrite web@latest out
@@ -111,4 +122,6 @@ for lost in whole/segments/*.seg; do
 		both 1
 	done
 done
+expect_exit 0 "$HIVEFS" repair --plan
+expect_said '^no damage'
 [ $n -ge 2 ] || fail "only $n segments hold chunks or maps"
