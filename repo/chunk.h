@@ -46,12 +46,16 @@ int must_check codec_new(int level, struct codec **ret);
 void codec_free(struct codec *c);
 DEFINE_CLEANUP(struct codec *, codec_free);
 
+/* chunk_encode() then takes compression at its word; a fifth faster. */
+void codec_trust(struct codec *c);
+
 /* Room that chunk_encode() needs for a document's body. */
 #define CHUNK_BODY_MAX (CHUNK_MAX + 4096u)
 
 /*
  * Writes the BSON body of the chunk document for LEN bytes to OUT, and reads
- * it back: what is stored was seen to give the same bytes. Stored raw when
+ * it back, unless codec_trust() was called: what is stored was seen to give
+ * the same bytes. Stored raw when
  * compression saves less than 1/16.
  */
 int must_check chunk_encode(struct codec *c, const void *plain, size_t len,

@@ -314,6 +314,7 @@ static int make_workers(struct run *run)
 {
 	struct window_params params = { .store = { .repo = run->job->repo,
 						.writer = run->writer,
+						.no_check = run->job->no_check,
 						.quarantine =
 							&run->quarantine },
 		.skip_errors = run->job->skip_errors };

@@ -41,6 +41,7 @@ struct ingest {
 	unsigned n_threads; /* 0: as fits this host */
 	enum consistency consistency;
 	bool skip_errors; /* unreadable ranges become lost extents */
+	bool no_check;    /* what is compressed is not read back */
 	bool dry_run;     /* nothing is written: `fresh` is what would be */
 	struct ingest_progress *progress; /* NULL: nobody looks */
 	const _Atomic bool *cancel; /* NULL, or true to stop: -ECANCELED */

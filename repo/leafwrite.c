@@ -32,6 +32,8 @@ int leaf_writer_new(
 		return fail(ENOMEM, "backup: %m");
 	w->params = *params;
 	err = codec_new(params->repo->level, &w->codec);
+	if (err == 0 && params->no_check)
+		codec_trust(w->codec);
 	if (err == 0 && params->writer)
 		err = batch_new(params->repo, writer_generation(params->writer),
 			params->batch_len, &w->batch);

@@ -20,6 +20,7 @@ struct leaf_writer_params {
 	struct writer *writer; /* NULL: a dry run */
 	const struct quarantine *quarantine;
 	size_t batch_len;
+	bool no_check; /* what is compressed is not read back */
 };
 
 struct leaf_writer;

@@ -19,7 +19,7 @@
 
 struct options {
 	const char *format;
-	bool in_use, skip_errors, dry_run, outside_backing;
+	bool in_use, skip_errors, dry_run, outside_backing, no_check;
 	unsigned threads;
 };
 
@@ -32,6 +32,9 @@ static const struct cli_option options[] = {
 	{ "in-use", 0, CLI_FLAG, offsetof(struct options, in_use),
 		.help = "also read a source that something has open; the point "
 			"is marked as inconsistent (exit code 3)" },
+	{ "no-check", 0, CLI_FLAG, offsetof(struct options, no_check),
+		.help = "do not decompress what was compressed and compare it "
+			"before it is stored" },
 	{ "skip-errors", 0, CLI_FLAG, offsetof(struct options, skip_errors),
 		.help = "record what a dying disk cannot give as lost ranges, "
 			"and list them (exit code 3)" },
@@ -159,6 +162,7 @@ static int ingest_all(struct backup *b, struct point *ret)
 		.n_threads = b->options->threads,
 		.consistency = b->in_use ? CONSISTENCY_NONE : CONSISTENCY_CRASH,
 		.skip_errors = b->options->skip_errors,
+		.no_check = b->options->no_check,
 		.dry_run = b->options->dry_run,
 		.progress = &progress,
 		.cancel = &cancelled,
