@@ -28,8 +28,9 @@ struct open_clone {
 	pthread_mutex_t folding; /* held by the one who folds */
 	struct clone clone;      /* folding */
 	struct keeper keeper;
-	pthread_mutex_t counting; /* for moments */
+	pthread_mutex_t counting; /* for moments; after folding */
 	struct fold_stats folded; /* counting */
+	bool taken;               /* counting; folding is, by no keeper */
 };
 
 /* Folding held. All disks at one instant: nobody writes between the first
@@ -217,20 +218,45 @@ void open_clone_close(struct open_clone *o)
 	free(o);
 }
 
+/*
+ * Locks folding for what somebody waits for. The keeper's fold, which may take
+ * long as it gives way to others, is given up then.
+ */
+static void folding_take(struct open_clone *o)
+{
+	pthread_mutex_lock(&o->counting);
+	if (!o->taken)
+		atomic_store(&o->keeper.control.stop, true);
+	pthread_mutex_unlock(&o->counting);
+	pthread_mutex_lock(&o->folding);
+	pthread_mutex_lock(&o->counting);
+	o->taken = true;
+	atomic_store(&o->keeper.control.stop, false);
+	pthread_mutex_unlock(&o->counting);
+}
+
+static void folding_give(struct open_clone *o)
+{
+	pthread_mutex_lock(&o->counting);
+	o->taken = false;
+	pthread_mutex_unlock(&o->counting);
+	pthread_mutex_unlock(&o->folding);
+}
+
 int open_clone_discard(struct open_clone *o)
 {
 	struct repo *repo = o->repo;
 	struct clone c = { 0 };
 	int err;
 
-	pthread_mutex_lock(&o->folding);
+	folding_take(o);
 	do {
 		clone_fini(&c);
 		err = clone_get(repo, &o->clone.id, &c);
 		if (err == 0)
 			err = clone_drop(repo, &c);
 	} while (err == -ESTALE);
-	pthread_mutex_unlock(&o->folding);
+	folding_give(o);
 	open_clone_close(o);
 	if (err == 0)
 		clone_remove_streams(repo, &c);
@@ -396,9 +422,9 @@ int open_clone_commit(struct open_clone *o, struct point *ret)
 	if (!stats)
 		return fail(ENOMEM, "commit: %m");
 	clock_gettime(CLOCK_MONOTONIC, &begin);
-	pthread_mutex_lock(&o->folding);
+	folding_take(o);
 	err = commit(o, stats, &p);
-	pthread_mutex_unlock(&o->folding);
+	folding_give(o);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	p.duration_ms = (uint64_t)((end.tv_sec - begin.tv_sec) * 1000 +
 				   (end.tv_nsec - begin.tv_nsec) / 1000000);
