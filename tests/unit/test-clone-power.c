@@ -101,7 +101,7 @@ static void apply(uint8_t *disk, const struct op *op)
 		fill(disk + op->off, op->len, op->seed);
 }
 
-static void run(const char *format, ...)
+static void __attribute__((format(printf, 1, 2))) run(const char *format, ...)
 {
 	char command[512];
 	va_list ap;
