@@ -84,13 +84,16 @@ suite() {
 	echo "        $name took ${SECONDS} s"
 }
 
-# configured BUILD ARG...: also right when the arguments here have changed
+# configured BUILD ARG...: also right when the arguments here have changed;
+# $targets, or all there is
 configured() {
+	local these=()
+	read -ra these <<<"${targets-}"
 	if [ -e "$1/build.ninja" ]; then
 		meson configure "$1" "${@:2}"
 	else
 		meson setup "$1" "${@:2}"
-	fi && ninja -C "$1"
+	fi && ninja -C "$1" "${these[@]}"
 }
 
 # no_reports: a daemon has no stderr, so sanitizers write to files
@@ -155,9 +158,12 @@ if [ $quick = no ]; then
 	export UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports/ubsan
 	if CC=clang check "build with ASan and UBSan" configured build-asan \
 		-Db_sanitize=address,undefined -Db_lundef=false; then
-		# kills and full disks test what the gcc build has tested by now
-		suite asan build-asan --timeout-multiplier 5 \
-			--suite unit --suite cli --suite fs
+		# kills and full disks test what the gcc build has tested by
+		# now, and a guest that boots keeps QEMU busy, not hivefs
+		mapfile -t names < <(meson test -C build-asan --list \
+			--suite unit --suite cli --suite fs 2>/dev/null |
+			sed -n 's/.* \/ //p' | grep -vE '^boot-(formats|verb|write)$')
+		suite asan build-asan --timeout-multiplier 5 "${names[@]}"
 		check "no sanitizer report" no_reports || true
 	fi
 
@@ -168,8 +174,8 @@ if [ $quick = no ]; then
 	for test in "${tsan_tests[@]}"; do
 		[ ! -e "tests/unit/$test.c" ] || present+=("$test")
 	done
-	if CC=clang check "build with TSan" configured build-tsan \
-		-Db_sanitize=thread -Db_lundef=false; then
+	if CC=clang targets="${present[*]/#/tests/unit/}" check "build with TSan" \
+		configured build-tsan -Db_sanitize=thread -Db_lundef=false; then
 		suite tsan build-tsan --timeout-multiplier 10 "${present[@]}"
 	fi
 
