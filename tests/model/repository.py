@@ -514,7 +514,7 @@ class Walk:
                 run.expect(done)
                 break
             # the kill may have come when all was done
-            done = int(os.path.exists(os.path.join(self.repo, "hivefs")))
+            done = int(self.program.start("status").wait() == 0)
             self.counts["killed"] += 1
             self.counts["killed init"] += 1
         if self.program.start("status").wait() != 0:
