@@ -34,9 +34,6 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/hivefs-test.XXXXXX")
 export HIVEFS HIVEFS_REPO="$scratch/repo"
 # one that the test itself did not set must not reach it
 unset HIVEFS_DEBUG XDG_DATA_HOME
-# libmongoc keeps counters in /dev/shm, by process id; what a killed one left
-# there is a line on stderr of the next one with its id, before main()
-export MONGOC_DISABLE_SHM=1
 
 exit_commands=()
 mnt=

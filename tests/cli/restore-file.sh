@@ -51,16 +51,17 @@ same a there/disk0.img
 expect_exit 0 "$HIVEFS" restore --dry-run two@latest neither
 [ ! -e neither ] || fail "a dry run made a directory"
 
-[[ $HIVEFS_REPO == *://* ]] ||
+if [[ $HIVEFS_REPO != *://* ]]; then
 	refused 2 'inside the repository' "$HIVEFS" restore web@latest repo/x
-ln -s repo around
-refused 2 'inside the repository' "$HIVEFS" restore web@latest around/x
-refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/new/
-[ ! -e repo/new ] || fail "a directory was made in the repository"
+	ln -s repo around
+	refused 2 'inside the repository' "$HIVEFS" restore web@latest around/x
+	refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/new/
+	[ ! -e repo/new ] || fail "a directory was made in the repository"
+	mkdir repo/sub
+	refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/sub
+fi
 "$HIVEFS" restore -q web@latest made/
 same a made/disk0.img
-mkdir repo/sub
-refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/sub
 refused 1 'nowhere' "$HIVEFS" restore web@latest nowhere/x
 refused 2 'name is empty' "$HIVEFS" restore web@latest ''
 refused 2 'name is empty' "$HIVEFS" restore two@latest ''
