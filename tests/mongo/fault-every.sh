@@ -51,7 +51,7 @@ want=$got
 total=$n_messages
 echo "$total messages, $want"
 faults=(before after primary closing concern)
-every=${HIVEFS_TEST_EVERY:-$((total / 33))}
+every=${HIVEFS_TEST_EVERY:-$((total / 16))}
 n=0
 for ((i = 0; 1 + i * every <= total; i++)); do
 	k=$((1 + i * every))
