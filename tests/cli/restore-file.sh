@@ -59,6 +59,7 @@ if [[ $HIVEFS_REPO != *://* ]]; then
 	[ ! -e repo/new ] || fail "a directory was made in the repository"
 	mkdir repo/sub
 	refused 2 'inside the repository' "$HIVEFS" restore two@latest repo/sub
+	rmdir repo/sub
 fi
 "$HIVEFS" restore -q web@latest made/
 same a made/disk0.img
@@ -78,5 +79,4 @@ fcntl.fcntl(9, 37, struct.pack("hhqqi", fcntl.F_RDLCK, 0, 100, 1, 0))' ||
 	skip "no locks of open files"
 refused 11 'locked: in use' "$HIVEFS" restore --overwrite web@latest locked
 exec 9<&-
-rmdir repo/sub
 expect_exit 0 "$HIVEFS" verify
