@@ -148,6 +148,8 @@ static void remove_extents(
 		s->cost -= e->v[i].len + EXTENT_COST;
 		free(e->v[i].data);
 	}
+	if (from == to)
+		return; /* there may be none at all */
 	memmove(e->v + from, e->v + to, (e->n - to) * sizeof(*e->v));
 	e->n -= to - from;
 }
