@@ -50,7 +50,7 @@ int label_add(struct label *l, const char *mark)
 		return fail(E2BIG, "%s: too many tags and bookmarks", mark);
 	if (len)
 		l->marks[len++] = ' ';
-	strcpy(l->marks + len, mark);
+	memcpy(l->marks + len, mark, strlen(mark) + 1);
 	return 1;
 }
 

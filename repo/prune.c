@@ -42,7 +42,7 @@ int policy_load(struct repo *r, const struct uuid *machine, struct policy *ret)
 	p.within = decode_i64(&in, "within", 0, INT64_MAX);
 	tags = decode_text(&in, "tags");
 	if (tags && strlen(tags) <= POLICY_TAGS_MAX)
-		strcpy(p.tags, tags);
+		memcpy(p.tags, tags, strlen(tags) + 1);
 	free(tags);
 	err = decode_end(&in, "policy");
 	doc_fini(&d);

@@ -165,14 +165,14 @@ static int run_bookmark(struct cli *c)
 {
 	const struct options *o = c->options;
 	scoped(repo_closep) struct repo *repo = NULL;
-	char name[KEY_MAX + 2] = "#";
+	char name[KEY_MAX + 2];
 	struct address a;
 	int r;
 
 	if (!name_ok(c->operands[1]))
 		return cli_usage(
 			c, "'%s' is no name for a bookmark", c->operands[1]);
-	strcat(name, c->operands[1]);
+	snprintf(name, sizeof(name), "#%s", c->operands[1]);
 	r = cli_open(c, 0, &repo);
 	if (r == 0)
 		r = resolve(c, repo, c->operands[0], &a);
