@@ -191,12 +191,14 @@ sparse_image() {
 }
 
 change_image() {
-	local pages i
+	local pages page i
 	pages=$(($(stat -c %s "$1") >> 12))
 	RANDOM=$((${2-1}))
 	for ((i = 0; i < 16; i++)); do
+		# not within the pipeline: a subshell draws numbers of its own
+		page=$(((RANDOM << 15 | RANDOM) % pages))
 		random_bytes 4096 "${2-1}-$i" | dd of="$1" bs=4096 conv=notrunc \
-			seek=$(((RANDOM << 15 | RANDOM) % pages)) status=none
+			seek=$page status=none
 	done
 }
 

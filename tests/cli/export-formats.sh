@@ -73,7 +73,7 @@ for kind in "${kinds[@]}"; do
 	vmdk | vmdk/streamOptimized | vdi | vhd | qcow2)
 		size=$(stat -c %s "$file")
 		[ "$size" = "$(summary .file_size)" ] || fail "$kind: file_size"
-		[ "$size" -lt 40000000 ] || fail "$kind: $size bytes"
+		[ "$size" -lt 60000000 ] || fail "$kind: $size bytes"
 		;;
 	esac
 	# the same bytes again, with any number of threads, also over others
