@@ -72,11 +72,15 @@ gone
 mounted "$HIVEFS" "$m" -o auto_unmount
 kill -9 "$(daemons)"
 gone
-for ((n = 0; n < 50; n++)); do
-	mountpoint -q "$m" || break
+# of a dead mount mountpoint(1) says that it is none
+unmounted() {
+	[ -d "$m" ] && ! mountpoint -q "$m"
+}
+for ((n = 0; n < 300; n++)); do
+	! unmounted || break
 	sleep 0.1
 done
-[ -d "$m" ] && ! mountpoint -q "$m" || fail "auto_unmount left it mounted"
+unmounted || fail "auto_unmount left it mounted"
 
 # as mount(8) does it for a line of fstab, whose PATH is the system's own
 if command -v mount.fuse3 >/dev/null && [ "$(id -u)" = 0 ]; then
