@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "repo/address.h"
+#include "repo/heal.h"
 #include "repo/machine.h"
 #include "repo/mapbuild.h"
 #include "repo/window.h"
@@ -399,6 +400,38 @@ static int publish(struct run *run, struct point *p)
 	return err;
 }
 
+static int add_gone(void *arg, const struct doc *doc)
+{
+	struct digest d;
+
+	if (doc->key.len != sizeof(d.b))
+		return 0;
+	memcpy(d.b, doc->key.b, sizeof(d.b));
+	return damage_add(arg, doc->coll, &d,
+		doc->coll == COLL_MAPS ? DAMAGE_ANY_LEVEL : DAMAGE_CHUNK);
+}
+
+/*
+ * What was in a file that is lost would be taken over from the parent, or found
+ * to exist, by the index alone: then a point is published that nobody can
+ * restore. What else is damaged verify has to find.
+ */
+static int set_gone_aside(struct run *run)
+{
+	struct heal_result res = { 0 };
+	struct damage gone;
+	int err;
+
+	damage_init(&gone);
+	err = store_gone(run->job->repo->store, add_gone, &gone);
+	if (err == 0 && damage_any(&gone)) {
+		err = heal(run->job->repo, &gone, &res);
+		progress_of(run)->gone += res.n_moved;
+	}
+	damage_fini(&gone);
+	return err;
+}
+
 static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 {
 	const struct ingest *job = run->job;
@@ -411,6 +444,8 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 	if (!job->dry_run)
 		err = writer_begin(
 			job->repo, WRITER_POINT, machine, 0, &run->writer);
+	if (err == 0 && !job->dry_run)
+		err = set_gone_aside(run);
 	if (err == 0)
 		err = quarantine_load(job->repo, &run->quarantine);
 	if (err == 0)

@@ -31,6 +31,8 @@ struct ingest_progress {
 	_Atomic uint64_t done; /* of the disks: read or known to be zero */
 	_Atomic uint64_t total;
 	_Atomic uint64_t read; /* from the sources */
+	/* chunks and maps that were found gone, and so are stored anew */
+	_Atomic uint64_t gone;
 };
 
 struct ingest {

@@ -251,6 +251,11 @@ int store_walk(struct store *s, enum coll c, unsigned n_threads,
 	return s->ops->walk(s, c, n_threads, visit, arg);
 }
 
+int store_gone(struct store *s, store_visit visit, void *arg)
+{
+	return s->ops->gone ? s->ops->gone(s, visit, arg) : 0;
+}
+
 int store_sync(struct store *s)
 {
 	return s->ops->sync(s);

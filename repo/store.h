@@ -226,6 +226,13 @@ typedef int (*store_walk_visit)(
 int must_check store_walk(struct store *s, enum coll c, unsigned n_threads,
 	store_walk_visit visit, void *arg);
 
+/*
+ * Visits the chunks and maps, without bodies, of which a glance tells that they
+ * are gone: the file that held them is missing or too short (logged). What is
+ * damaged otherwise only reading finds. A visit as of store_scan().
+ */
+int must_check store_gone(struct store *s, store_visit visit, void *arg);
+
 int must_check store_sync(struct store *s);
 
 /*

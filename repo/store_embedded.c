@@ -13,6 +13,7 @@
 #include "repo/embedded.h"
 #include "repo/store_change.h"
 #include "repo/store_compact.h"
+#include "repo/store_gone.h"
 #include "repo/store_read.h"
 #include "repo/store_walk.h"
 #include "repo/store_write.h"
@@ -283,6 +284,7 @@ static const struct store_ops ops = {
 	.change_many = embedded_change_many,
 	.scan = embedded_scan,
 	.walk = embedded_walk,
+	.gone = embedded_gone,
 	.sync = embedded_sync,
 	.alone = embedded_alone,
 	.compact = embedded_compact,

@@ -28,6 +28,8 @@ struct store_ops {
 		unsigned flags, store_visit visit, void *arg);
 	int (*walk)(struct store *s, enum coll c, unsigned n_threads,
 		store_walk_visit visit, void *arg);
+	int (*gone)(struct store *s, store_visit visit,
+		void *arg); /* may be NULL */
 	int (*sync)(struct store *s);
 	bool (*alone)(struct store *s); /* may be NULL */
 	int (*compact)(struct store *s, _Atomic uint64_t *done,

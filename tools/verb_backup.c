@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,6 +59,7 @@ struct backup {
 	struct ingest_disk *disks; /* n of them; names and sources owned */
 	size_t n;
 	bool in_use;
+	uint64_t gone; /* chunks and maps, with the files they were in */
 	double seconds;
 };
 
@@ -173,6 +175,7 @@ static int ingest_all(struct backup *b, struct point *ret)
 	progress_begin(b->cli, job.machine, &progress.done, &progress.total);
 	r = ingest(&job, ret);
 	progress_end();
+	b->gone = progress.gone;
 	b->seconds = clock_seconds() - begun;
 	return r;
 }
@@ -197,6 +200,14 @@ static int judge(const struct backup *b, const struct point *p)
 			return r;
 		log_warn("%s: %s could not be read", p->machine,
 			size_text(lost_bytes(p), n));
+		r = EXIT_WARNINGS;
+	}
+	if (b->gone) {
+		log_warn("%s: what was in lost files (chunks and maps: %" PRIu64
+			 ") is in the quarantine now, and what this backup has "
+			 "of it was stored anew; hivefs verify says what else "
+			 "needs it",
+			b->repo->url, b->gone);
 		r = EXIT_WARNINGS;
 	}
 	if (p->consistency == CONSISTENCY_NONE) {
