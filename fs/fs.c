@@ -14,7 +14,8 @@ int fs_init(
 	err = cache_new(r, cache_bound, &fs->cache);
 	if (err < 0)
 		return err;
-	err = prefetch_init(&fs->prefetch, cache_bound);
+	err = prefetch_init(
+		&fs->prefetch, cache_bound, store_threads(r->store));
 	if (err < 0) {
 		cache_free(fs->cache);
 		return err;

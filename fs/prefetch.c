@@ -36,10 +36,10 @@ static void task_run(void *arg)
 	task_drop(t);
 }
 
-int prefetch_init(struct prefetch *p, uint64_t cache_bound)
+int prefetch_init(struct prefetch *p, uint64_t cache_bound, unsigned n_threads)
 {
 	p->ahead = round_up(MIN_OF(cache_bound / 8, AHEAD_MAX), AHEAD_STEP);
-	return pool_new(MAX_OF(cpu_count(), 2u), N_PENDING, task_run, task_drop,
+	return pool_new(MAX_OF(n_threads, 2u), N_PENDING, task_run, task_drop,
 		&p->pool);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * prefetch - decodes ahead of whoever reads a file in order, on all cores. It
+ * prefetch - decodes ahead of whoever reads a file in order, on all cores, and
+ * with several requests on their way where the store is far from here. It
  * never makes a read wait, and reads in no order cost it a look at four
  * numbers.
  *
@@ -29,7 +30,9 @@ struct prefetch {
 	uint64_t ahead; /* AHEAD_MAX, or less where the cache is small */
 };
 
-int must_check prefetch_init(struct prefetch *p, uint64_t cache_bound);
+/* N_THREADS at a time decode, or wait for what they decode. */
+int must_check prefetch_init(
+	struct prefetch *p, uint64_t cache_bound, unsigned n_threads);
 
 /* Lets what is under way finish. */
 void prefetch_fini(struct prefetch *p);

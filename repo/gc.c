@@ -243,7 +243,8 @@ static int cycle(const struct gc *job, struct gc_result *ret)
 	struct gc_progress nobody = { 0 };
 	struct gc_state g = { .job = job,
 		.repo = job->repo,
-		.n_threads = job->n_threads ? job->n_threads : cpu_count(),
+		.n_threads = job->n_threads ? job->n_threads
+					    : store_threads(job->repo->store),
 		.progress = job->progress ? job->progress : &nobody };
 	struct streams streams = { 0 };
 	int r = first_half(&g, &streams);

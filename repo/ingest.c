@@ -324,7 +324,8 @@ static int make_workers(struct run *run)
 
 	/* two more than processors, for those that wait for a disk */
 	if (n == 0)
-		n = cpu_count() + 2;
+		n = MAX_OF(
+			cpu_count() + 2, store_threads(run->job->repo->store));
 	run->n_threads = MIN_OF(n, THREADS_MAX);
 	params.store.batch_len =
 		MIN_OF(BATCH_TOTAL / run->n_threads, BATCH_MAX);

@@ -13,6 +13,7 @@
 #include "repo/store_repair.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/pool.h"
 #include "src/text.h"
 
 const char *coll_name(enum coll c)
@@ -254,6 +255,13 @@ int store_walk(struct store *s, enum coll c, unsigned n_threads,
 int store_gone(struct store *s, store_visit visit, void *arg)
 {
 	return s->ops->gone ? s->ops->gone(s, visit, arg) : 0;
+}
+
+unsigned store_threads(const struct store *s)
+{
+	unsigned cpus = cpu_count();
+
+	return MAX_OF(cpus, s->ops->depth);
 }
 
 int store_sync(struct store *s)

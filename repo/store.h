@@ -233,6 +233,13 @@ int must_check store_walk(struct store *s, enum coll c, unsigned n_threads,
  */
 int must_check store_gone(struct store *s, store_visit visit, void *arg);
 
+/*
+ * How many threads do work that waits for the store: as many as there are
+ * processors, and more where each request is a round trip to a server. Several
+ * such requests on the way at once are what hides its latency.
+ */
+unsigned store_threads(const struct store *s);
+
 int must_check store_sync(struct store *s);
 
 /*

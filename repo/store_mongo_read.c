@@ -343,6 +343,10 @@ int mongo_scan(struct store *s, enum coll c, const struct key *prefix,
 	return r == 0 && scan.damaged ? -EBADMSG : r;
 }
 
+/* Documents that a thread takes at once: while it visits them, others have the
+ * next ones sent. */
+#define WALK_DOCS 32u
+
 /*
  * In the order the collection has, which is that of insertion: what a query
  * that asks for nothing gives. One cursor feeds all threads: taking a document
@@ -376,18 +380,18 @@ static void walk_end(struct walk *w)
 	mongo_give(&w->mc);
 }
 
-/* The next one, copied; NULL at the end. */
-static int walk_next(struct walk *w, bson_t **ret)
+/* The next ones, copied; none at the end. */
+static int walk_next(struct walk *w, bson_t *ret[WALK_DOCS], unsigned *ret_n)
 {
 	const bson_t *b;
 	bson_error_t e;
 	int r = 0;
 
-	*ret = NULL;
+	*ret_n = 0;
 	pthread_mutex_lock(&w->lock);
-	while (r == 0 && w->result == 0 && w->cursor && !*ret) {
+	while (r == 0 && w->result == 0 && w->cursor && *ret_n < WALK_DOCS) {
 		if (mongoc_cursor_next(w->cursor, &b)) {
-			*ret = bson_copy(b);
+			ret[(*ret_n)++] = bson_copy(b);
 			w->try = mongo_try(w->try.what);
 		} else if (!mongoc_cursor_error(w->cursor, &e)) {
 			walk_end(w);
@@ -404,25 +408,32 @@ static int walk_next(struct walk *w, bson_t **ret)
 	return r;
 }
 
+static int walk_visit(struct walk *w, const bson_t *b, unsigned thread)
+{
+	struct mongo_row row;
+	int r = mongo_doc_decode(b, w->c, false, &row);
+
+	if (r == -EBADMSG)
+		row.doc.body = NULL;
+	return row.doc.key.len ? w->visit(w->arg, &row.doc, r, thread) : r;
+}
+
 static int walk_thread(void *arg, uint64_t i, unsigned thread)
 {
 	struct walk *w = arg;
-	bson_t *b;
+	bson_t *docs[WALK_DOCS];
+	unsigned n;
 	int r;
 
 	(void)i;
-	while ((r = walk_next(w, &b)) == 0 && b) {
-		struct mongo_row row;
-
-		r = mongo_doc_decode(b, w->c, false, &row);
-		if (r == -EBADMSG)
-			row.doc.body = NULL;
-		if (row.doc.key.len)
-			r = w->visit(w->arg, &row.doc, r, thread);
-		bson_destroy(b);
-		if (r != 0)
-			break;
-	}
+	do {
+		r = walk_next(w, docs, &n);
+		for (unsigned d = 0; d < n; d++) {
+			if (r == 0)
+				r = walk_visit(w, docs[d], thread);
+			bson_destroy(docs[d]);
+		}
+	} while (r == 0 && n);
 	pthread_mutex_lock(&w->lock);
 	if (r != 0 && w->result == 0)
 		w->result = r;

@@ -10,6 +10,7 @@
 #include "repo/stream.h"
 
 struct store_ops {
+	unsigned depth; /* requests worth having on their way; 0: any number */
 	void (*close)(struct store *s);
 	int (*get_many)(struct store *s, enum coll c, const struct key *keys,
 		size_t n, struct doc *ret, int *ret_err);

@@ -530,7 +530,8 @@ int verify(const struct verify *job, struct verify_result *ret)
 	struct check c = { .job = job };
 	int r;
 
-	c.n_threads = job->n_threads ? job->n_threads : cpu_count();
+	c.n_threads = job->n_threads ? job->n_threads
+				     : store_threads(job->repo->store);
 	damage_init(&c.damage);
 	r = check_init(&c);
 	if (r == 0)

@@ -17,7 +17,6 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
-#include "src/pool.h"
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
@@ -443,8 +442,10 @@ static int report(const struct job *j)
 	return EXIT_WARNINGS;
 }
 
-static int run_job(struct job *j, unsigned n_threads)
+static int run_job(struct job *j, const struct repo *repo)
 {
+	unsigned n_threads = j->options->threads ? j->options->threads
+						 : store_threads(repo->store);
 	uint64_t least = (uint64_t)n_threads * 3 * WINDOW_LEN;
 	double begun = clock_seconds();
 	int r = choose_disk(j);
@@ -497,8 +498,6 @@ static int run(struct cli *c)
 	struct job j = {
 		.cli = c, .options = c->options, .file = c->operands[1]
 	};
-	unsigned n_threads =
-		j.options->threads ? j.options->threads : cpu_count();
 	int r = choose_kind(&j);
 
 	if (r == 0)
@@ -508,7 +507,7 @@ static int run(struct cli *c)
 		r = disk_arg_resolve(repo, c->operands[0], &j.what);
 	}
 	if (r == 0)
-		r = run_job(&j, n_threads);
+		r = run_job(&j, repo);
 	if (r == 0)
 		r = report(&j);
 	job_fini(&j);

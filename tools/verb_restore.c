@@ -10,7 +10,6 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
-#include "src/pool.h"
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
@@ -360,7 +359,8 @@ static int run(struct cli *c)
 	if (r < 0)
 		return r;
 	j.repository = target_repository(repo->url);
-	j.n_threads = j.options->threads ? j.options->threads : cpu_count();
+	j.n_threads = j.options->threads ? j.options->threads
+					 : store_threads(repo->store);
 	r = disk_arg_resolve(repo, c->operands[0], &j.what);
 	if (r == 0)
 		r = restore(&j);

@@ -31,7 +31,7 @@ HIVEFS_TEST_MONGODB=mongodb://127.0.0.1:$(head -n 1 "$scratch/proxy") "$1" ||
 exec {alive}>&-
 wait $proxy
 echo "messages and faults: $(tail -n 1 "$scratch/proxy")"
-read -r _ faults < <(tail -n 1 "$scratch/proxy")
+read -r _ faults _ < <(tail -n 1 "$scratch/proxy")
 [ "$faults" -gt 4 ] || {
 	echo "FAIL: too few faults to tell"
 	exit 1

@@ -3,7 +3,7 @@
 """
 proxy - sits between hivefs and a MongoDB server and breaks things.
 
-  proxy.py PORT FIRST EVERY FAULT[,FAULT]...
+  proxy.py PORT FIRST EVERY FAULT[,FAULT]... [DELAY]
 
 Prints the port it listens at and passes messages on to PORT, until its input
 ends. Of those that read or write documents, the FIRST and then each EVERY-th
@@ -17,13 +17,16 @@ ends. Of those that read or write documents, the FIRST and then each EVERY-th
            others: like after)
   stall    no reply comes, ever
 
-At the end it prints how many such messages there were and how many faults.
+Each reply comes DELAY milliseconds late, as from a server that is far away. At
+the end it prints how many such messages there were, how many faults, and how
+many of them were waiting for their replies at once, at the most.
 """
 import select
 import socket
 import struct
 import sys
 import threading
+import time
 
 OP_MSG = 2013
 COUNTED = {'find', 'getMore', 'insert', 'update', 'delete'}
@@ -53,14 +56,14 @@ def reply_to(message, body):
 
 
 def receive(sock):
-    data = b''
+    data = bytearray()
     while len(data) < 4 or len(data) < struct.unpack_from('<i', data)[0]:
         want = 16 if len(data) < 4 else struct.unpack_from('<i', data)[0]
         more = sock.recv(min(want - len(data), 1 << 20))
         if not more:
             return None
         data += more
-    return data
+    return bytes(data)
 
 
 def command(message):
@@ -71,11 +74,11 @@ def command(message):
 
 
 class Proxy:
-    def __init__(self, port, first, every, faults):
+    def __init__(self, port, first, every, faults, delay):
         self.port, self.first, self.every = port, first, every
-        self.faults = faults
+        self.faults, self.delay = faults, delay
         self.lock = threading.Lock()
-        self.seen = self.made = 0
+        self.seen = self.made = self.waiting = self.most = 0
 
     def fault(self, message):
         """What the message is to meet, or None."""
@@ -105,6 +108,19 @@ class Proxy:
 
     def one(self, client, server, message):
         fault = self.fault(message)
+        self.wait(message, 1)
+        try:
+            return self.answer(client, server, message, fault)
+        finally:
+            self.wait(message, -1)
+
+    def wait(self, message, change):
+        if command(message) in COUNTED:
+            with self.lock:
+                self.waiting += change
+                self.most = max(self.most, self.waiting)
+
+    def answer(self, client, server, message, fault):
         if fault in ('primary', 'closing'):
             code = 10107 if fault == 'primary' else 91
             client.sendall(reply_to(message, document(
@@ -114,6 +130,8 @@ class Proxy:
             return False
         server.sendall(message)
         reply = receive(server)
+        if self.delay:
+            time.sleep(self.delay)
         if fault == 'stall':
             select.select([client], [], [], 60)
             return False
@@ -140,10 +158,10 @@ class Proxy:
 
 def main():
     proxy = Proxy(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]),
-                  sys.argv[4].split(','))
+                  sys.argv[4].split(','), float((sys.argv + ['0'])[5]) / 1000)
     threading.Thread(target=proxy.listen, daemon=True).start()
     sys.stdin.read()
-    print(proxy.seen, proxy.made, flush=True)
+    print(proxy.seen, proxy.made, proxy.most, flush=True)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,10 @@
 #
 # proxy - the proxy in shell tests, on top of lib.sh.
 #
-#   proxy FIRST EVERY FAULTS    $HIVEFS_REPO goes through it; $direct does not
-#   proxy_end                   and back; sets $n_messages and $n_faults
+#   proxy FIRST EVERY FAULTS [DELAY]    $HIVEFS_REPO goes through it; $direct
+#                                       does not
+#   proxy_end                           and back; sets $n_messages, $n_faults
+#                                       and $n_waiting
 
 direct=$HIVEFS_REPO
 [[ ${HIVEFS_TEST_MONGODB-} =~ ^mongodb://127\.0\.0\.1:[0-9]+$ ]] ||
@@ -33,8 +35,8 @@ proxy() {
 proxy_end() {
 	exec {open}>&-
 	wait $proxy
-	read -r n_messages n_faults < <(tail -n 1 "$scratch/proxy")
+	read -r n_messages n_faults n_waiting < <(tail -n 1 "$scratch/proxy")
 	# shellcheck disable=SC2034 # for the tests
-	export n_messages n_faults
+	export n_messages n_faults n_waiting
 	HIVEFS_REPO=$direct
 }

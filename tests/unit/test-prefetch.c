@@ -64,7 +64,7 @@ static int set_up(void **state)
 	s.view = calloc(1, sizeof(*s.view));
 	s.view->layout.disk = SIZE;
 	atomic_init(&s.view->n_refs, 1);
-	assert_int_equal(prefetch_init(&s.prefetch, 256 * MIB), 0);
+	assert_int_equal(prefetch_init(&s.prefetch, 256 * MIB, cpu_count()), 0);
 	reader_init(&s.reader, &s.prefetch, s.view);
 	for (size_t i = 0; i < N_ELEMS(fetched); i++)
 		atomic_store(&fetched[i], 0);
