@@ -100,10 +100,14 @@ static int visit(void *arg, const struct doc *doc)
 
 static int scan(struct condemning *c, enum coll coll)
 {
+	bool all = c->g->byte_first == 0 && c->g->byte_last == UINT8_MAX;
 	int r = 0;
 
-	for (unsigned b = c->g->byte_first; r == 0 && b <= c->g->byte_last;
-		b++) {
+	if (all)
+		r = store_scan(
+			c->g->repo->store, coll, NULL, SCAN_KEYS, visit, c);
+	for (unsigned b = c->g->byte_first;
+		!all && r == 0 && b <= c->g->byte_last; b++) {
 		struct key prefix = { .len = 1, .b = { (uint8_t)b } };
 
 		r = store_scan(
@@ -113,18 +117,13 @@ static int scan(struct condemning *c, enum coll coll)
 }
 
 /* 1: the incarnation that was condemned is there. */
-static int visit_incarnation(void *arg, const struct doc *doc)
-{
-	return *(const uint64_t *)arg == doc->version ? 1 : 0;
-}
-
 static int is_there(struct gc_state *g, const struct condemned *c)
 {
 	struct key key = key_of(c->digest.b, sizeof(c->digest.b));
-	uint64_t incarnation = c->incarnation;
+	struct doc head;
+	int r = store_head_many(g->repo->store, c->coll, &key, 1, &head);
 
-	return store_scan(g->repo->store, c->coll, &key, SCAN_KEYS,
-		visit_incarnation, &incarnation);
+	return r < 0 ? r : head.key.len && head.version == c->incarnation;
 }
 
 /* What an earlier collection left of this part. */

@@ -18,7 +18,8 @@ struct sweeping {
 	uint8_t bodies[BATCH][CONDEMNED_LEN];
 	struct doc docs[BATCH];
 	struct store_change changes[BATCH];
-	unsigned which[BATCH]; /* of found, is a change of */
+	struct key keys[BATCH];
+	unsigned which[BATCH]; /* of found, is a change or a key of */
 };
 
 static struct key key_in(const struct condemned *c)
@@ -82,30 +83,40 @@ static int finish(struct sweeping *s)
 	return r < 0 ? r : store_change_many(s->g->repo->store, s->changes, n);
 }
 
-static int take_len(void *arg, const struct doc *doc)
+/* How long those of COLL are that go. */
+static int look(struct sweeping *s, enum coll coll)
 {
-	*(uint32_t *)arg = doc->len;
-	return 1;
+	unsigned n = 0;
+	int r;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		if (s->found[i].coll != coll)
+			continue;
+		s->keys[n] = key_in(&s->found[i]);
+		s->which[n++] = i;
+	}
+	r = n ? store_head_many(s->g->repo->store, coll, s->keys, n, s->docs)
+	      : 0;
+	for (unsigned k = 0; r == 0 && k < n; k++)
+		s->len[s->which[k]] = s->docs[k].len;
+	return r;
 }
 
 static int flush(struct sweeping *s)
 {
 	int r = gc_cancelled(s->g);
 
-	for (unsigned i = 0; r >= 0 && i < s->n; i++) {
-		struct key key = key_in(&s->found[i]);
-
-		s->len[i] = 0;
-		r = store_scan(s->g->repo->store, s->found[i].coll, &key,
-			SCAN_KEYS, take_len, &s->len[i]);
-	}
-	if (r >= 0 && s->n)
+	if (r == 0)
+		r = look(s, COLL_CHUNKS);
+	if (r == 0)
+		r = look(s, COLL_MAPS);
+	if (r == 0 && s->n)
 		r = begin(s);
-	if (r >= 0 && s->n)
+	if (r == 0 && s->n)
 		r = finish(s);
 	s->g->progress->done += s->n;
 	s->n = 0;
-	return r < 0 ? r : 0;
+	return r;
 }
 
 static int visit(void *arg, const struct doc *doc)

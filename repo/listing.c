@@ -44,13 +44,14 @@ static int compare_once(
 	ret->n = 0;
 	if (r == 0)
 		r = store_scan(s, c, NULL, SCAN_KEYS, visit_key, &pass);
-	if (r == 0)
-		r = store_count(s, c, &after);
 	if (r != 0)
 		return r;
 	*ret_count = before.n;
 	if (agree(&pass.count, &before))
 		return 0;
+	r = store_count(s, c, &after);
+	if (r != 0)
+		return r;
 	return agree(&before, &after) ? 2 : 1;
 }
 

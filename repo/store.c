@@ -184,6 +184,14 @@ int store_get_many(struct store *s, enum coll c, const struct key *keys,
 	return s->ops->get_many(s, c, keys, n, ret, ret_err);
 }
 
+int store_head_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, struct doc *ret)
+{
+	check_keys(c, keys, n);
+	memset(ret, 0, n * sizeof(*ret));
+	return s->ops->head_many(s, c, keys, n, ret);
+}
+
 int store_exists_many(struct store *s, enum coll c, const struct key *keys,
 	size_t n, bool *ret)
 {

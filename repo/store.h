@@ -155,6 +155,13 @@ int must_check store_get(
 int must_check store_get_many(struct store *s, enum coll c,
 	const struct key *keys, size_t n, struct doc *ret, int *ret_err);
 
+/*
+ * The same without bodies, as a scan of keys has them; key.len is 0 where there
+ * is none. -EBADMSG if one of them is damaged.
+ */
+int must_check store_head_many(struct store *s, enum coll c,
+	const struct key *keys, size_t n, struct doc *ret);
+
 int must_check store_exists_many(struct store *s, enum coll c,
 	const struct key *keys, size_t n, bool *ret);
 

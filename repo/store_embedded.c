@@ -276,6 +276,7 @@ static bool embedded_alone(struct store *s)
 static const struct store_ops ops = {
 	.close = embedded_close,
 	.get_many = embedded_get_many,
+	.head_many = embedded_head_many,
 	.exists_many = embedded_exists_many,
 	.insert_many = embedded_insert_many,
 	.insert = embedded_insert,

@@ -292,6 +292,7 @@ static const struct store_ops ops = {
 	.depth = DEPTH,
 	.close = close_it,
 	.get_many = mongo_get_many,
+	.head_many = mongo_head_many,
 	.exists_many = mongo_exists_many,
 	.insert_many = mongo_insert_many,
 	.insert = mongo_insert,

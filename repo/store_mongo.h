@@ -11,14 +11,19 @@
 
 #include "repo/store.h"
 
+struct mongo;
+struct mongo_row;
+
 bool mongo_is_url(const char *url);
 int must_check mongo_create(const char *url, const struct uuid *uuid);
 bool mongo_exists(const char *url);
 int must_check mongo_open(const char *url, unsigned flags, struct store **ret);
 
-/* The rows of the table of stores: store_mongo_read.c, store_mongo_write.c */
+/* The rows of the table of stores: store_mongo_{read,write,change}.c */
 int mongo_get_many(struct store *s, enum coll c, const struct key *keys,
 	size_t n, struct doc *ret, int *ret_err);
+int mongo_head_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, struct doc *ret);
 int mongo_exists_many(struct store *s, enum coll c, const struct key *keys,
 	size_t n, bool *ret);
 int mongo_scan(struct store *s, enum coll c, const struct key *prefix,
@@ -33,5 +38,14 @@ int mongo_replace(struct store *s, const struct doc *doc, uint64_t old_version);
 int mongo_remove(
 	struct store *s, enum coll c, const struct key *key, uint64_t version);
 int mongo_change_many(struct store *s, struct store_change *changes, size_t n);
+
+/* What is under each key, with the number of its last change; key.len 0: none.
+ */
+int mongo_heads(struct mongo *m, enum coll c, const struct key *keys, size_t n,
+	struct mongo_row *ret);
+
+/* Each is in afterwards, or there was another one: RET_DUP. In one message. */
+int mongo_insert_docs(struct mongo *m, enum coll c, const struct doc **docs,
+	size_t n, bool *ret_dup);
 
 #endif

@@ -117,6 +117,8 @@ struct get {
 	struct doc *ret;
 	int *ret_err;
 	bool *ret_exists;
+	struct mongo_row *ret_heads;
+	row_take fn;
 };
 
 static int copy_body(const struct doc *from, struct doc *to)
@@ -164,6 +166,20 @@ static int take_key(void *arg, const bson_t *b)
 	return 0;
 }
 
+static int take_head(void *arg, const bson_t *b)
+{
+	struct get *g = arg;
+	struct mongo_row row;
+	int r = mongo_doc_decode(b, g->c, true, &row);
+
+	if (r < 0)
+		return r;
+	for (size_t i = wanted_find(g->w, g->n, &row.doc.key);
+		i < g->n && key_eq(g->w[i].key, &row.doc.key); i++)
+		g->ret_heads[g->w[i].i] = row;
+	return 0;
+}
+
 static int get_some(struct mongo *m, struct get *g, const struct key *keys,
 	size_t from, size_t n, const bson_t *opts)
 {
@@ -175,8 +191,7 @@ static int get_some(struct mongo *m, struct get *g, const struct key *keys,
 	g->n = n;
 	qsort(g->w, n, sizeof(*g->w), wanted_order);
 	in_keys(&filter, g->c, keys + from, n);
-	r = query_again(
-		m, g->c, &filter, opts, g->ret_exists ? take_key : take_doc, g);
+	r = query_again(m, g->c, &filter, opts, g->fn, g);
 	bson_destroy(&filter);
 	return r;
 }
@@ -198,7 +213,9 @@ static int get_all(struct mongo *m, struct get *g, const struct key *keys,
 int mongo_get_many(struct store *s, enum coll c, const struct key *keys,
 	size_t n, struct doc *ret, int *ret_err)
 {
-	struct get g = { .c = c, .ret = ret, .ret_err = ret_err };
+	struct get g = {
+		.c = c, .ret = ret, .ret_err = ret_err, .fn = take_doc
+	};
 	bson_t *opts = BCON_NEW("batchSize", BCON_INT32(GET_KEYS));
 	int r;
 
@@ -215,7 +232,7 @@ int mongo_get_many(struct store *s, enum coll c, const struct key *keys,
 int mongo_exists_many(struct store *s, enum coll c, const struct key *keys,
 	size_t n, bool *ret)
 {
-	struct get g = { .c = c, .ret_exists = ret };
+	struct get g = { .c = c, .ret_exists = ret, .fn = take_key };
 	/* answered from the index alone */
 	bson_t *opts = BCON_NEW("projection", "{", "_id", BCON_INT32(1), "}",
 		"batchSize", BCON_INT32(EXISTS_KEYS));
@@ -224,6 +241,35 @@ int mongo_exists_many(struct store *s, enum coll c, const struct key *keys,
 	memset(ret, 0, n * sizeof(*ret));
 	r = get_all(mongo_of(s), &g, keys, n, EXISTS_KEYS, opts);
 	bson_destroy(opts);
+	return r;
+}
+
+int mongo_heads(struct mongo *m, enum coll c, const struct key *keys, size_t n,
+	struct mongo_row *ret)
+{
+	struct get g = { .c = c, .ret_heads = ret, .fn = take_head };
+	bson_t *opts = BCON_NEW("projection", "{", "v", BCON_INT32(1), "g",
+		BCON_INT32(1), "n", BCON_INT32(1), "by", BCON_INT32(1), "}",
+		"batchSize", BCON_INT32(EXISTS_KEYS));
+	int r;
+
+	memset(ret, 0, n * sizeof(*ret));
+	r = get_all(m, &g, keys, n, EXISTS_KEYS, opts);
+	bson_destroy(opts);
+	return r;
+}
+
+int mongo_head_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, struct doc *ret)
+{
+	scoped(freep) struct mongo_row *rows = calloc(n + 1, sizeof(*rows));
+	int r;
+
+	if (!rows)
+		return fail(ENOMEM, "%s: %m", coll_name(c));
+	r = mongo_heads(mongo_of(s), c, keys, n, rows);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		ret[i] = rows[i].doc;
 	return r;
 }
 

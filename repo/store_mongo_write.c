@@ -7,16 +7,12 @@
 #include "repo/store_mongo.h"
 #include "src/bytes.h"
 #include "src/log.h"
-#include "src/pool.h"
 
 /* of one message; a server takes 48 MB and 100,000 documents */
 #define MESSAGE_BYTES (12u << 20)
 #define MESSAGE_DOCS 1000u
 
 #define DUPLICATE_KEY 11000
-
-/* Threads that make single changes: each waits for a reply most of the time. */
-#define CHANGERS 8u
 
 /* What is under a document's key, to tell ours from another's. */
 struct there {
@@ -132,21 +128,21 @@ static int message_encode(struct message *msg)
 /* After a lost reply, a document that is there may be ours. */
 static int settle(struct mongo *m, const struct message *msg)
 {
-	for (size_t i = 0; i < msg->n; i++) {
-		const struct doc *d = msg->docs[i];
-		struct there t;
-		int r;
+	scoped(freep) struct key *keys = calloc(msg->n, sizeof(*keys));
+	scoped(freep) struct mongo_row *rows = calloc(msg->n, sizeof(*rows));
+	int r;
 
-		if (!msg->dup[i])
-			continue;
-		r = look(m, msg->c, &d->key, &t);
-		if (r < 0 && r != -ENOENT)
-			return r;
-		if (r == 0 && t.version == d->version &&
-			(mongo_is_content(msg->c) || t.by == msg->by[i]))
+	if (!keys || !rows)
+		return fail(ENOMEM, "%s: %m", coll_name(msg->c));
+	for (size_t i = 0; i < msg->n; i++)
+		keys[i] = msg->docs[i]->key;
+	r = mongo_heads(m, msg->c, keys, msg->n, rows);
+	for (size_t i = 0; r == 0 && i < msg->n; i++)
+		if (msg->dup[i] && rows[i].doc.key.len &&
+			rows[i].doc.version == msg->docs[i]->version &&
+			(mongo_is_content(msg->c) || rows[i].by == msg->by[i]))
 			msg->dup[i] = false;
-	}
-	return 0;
+	return r;
 }
 
 static int message_send(struct mongo *m, struct message *msg)
@@ -173,7 +169,7 @@ static int message_send(struct mongo *m, struct message *msg)
 	return t.n ? settle(m, msg) : 0;
 }
 
-static int insert_docs(struct mongo *m, enum coll c, const struct doc **docs,
+int mongo_insert_docs(struct mongo *m, enum coll c, const struct doc **docs,
 	size_t n, bool *ret_dup)
 {
 	struct message msg = { .c = c, .docs = docs, .n = n };
@@ -221,7 +217,8 @@ int mongo_insert_many(
 			size_t k = gather(docs, n, colls[c], &i, some, at);
 
 			if (k > 0)
-				r = insert_docs(m, colls[c], some, k, dup);
+				r = mongo_insert_docs(
+					m, colls[c], some, k, dup);
 			for (size_t j = 0; r == 0 && j < k; j++)
 				ret_inserted[at[j]] = !dup[j];
 		}
@@ -236,7 +233,7 @@ int mongo_insert(struct store *s, const struct doc *doc)
 	int r = mongo_writable(m);
 
 	if (r == 0)
-		r = insert_docs(m, doc->coll, &doc, 1, &dup);
+		r = mongo_insert_docs(m, doc->coll, &doc, 1, &dup);
 	return r < 0 ? r : dup ? -EEXIST : 0;
 }
 
@@ -337,60 +334,4 @@ int mongo_remove(
 	if (!ok)
 		return mongo_fail(m, &t, &e);
 	return n ? 0 : unmatched(m, c, key, NULL, &t);
-}
-
-static int change_one(struct store *s, const struct store_change *ch)
-{
-	if (!ch->doc)
-		return mongo_remove(s, ch->coll, &ch->key, ch->old_version);
-	return ch->insert ? mongo_insert(s, ch->doc)
-			  : mongo_replace(s, ch->doc, ch->old_version);
-}
-
-struct changes {
-	struct store *s;
-	struct store_change *v;
-	size_t n;
-	unsigned lanes;
-};
-
-/* All changes of one document are in one lane, so they keep their order. */
-static unsigned lane(const struct store_change *ch, unsigned lanes)
-{
-	const struct key *key = ch->doc ? &ch->doc->key : &ch->key;
-	unsigned h = 0;
-
-	for (unsigned i = 0; i < key->len; i++)
-		h = h * 31 + key->b[i];
-	return h % lanes;
-}
-
-static int change_lane(void *arg, uint64_t number, unsigned thread)
-{
-	struct changes *all = arg;
-
-	(void)thread;
-	for (size_t i = 0; i < all->n; i++) {
-		struct store_change *ch = &all->v[i];
-		int r;
-
-		if (lane(ch, all->lanes) != number)
-			continue;
-		r = ch->err = change_one(all->s, ch);
-		if (r < 0 && r != -EEXIST && r != -ENOENT && r != -ESTALE)
-			return r;
-	}
-	return 0;
-}
-
-int mongo_change_many(struct store *s, struct store_change *changes, size_t n)
-{
-	struct changes all = { .s = s,
-		.v = changes,
-		.n = n,
-		.lanes = n < 2 * CHANGERS ? 1 : CHANGERS };
-	int r = mongo_writable(mongo_of(s));
-
-	return r < 0 ? r
-		     : parallel_for(all.lanes, all.lanes, change_lane, &all);
 }

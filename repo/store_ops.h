@@ -14,6 +14,8 @@ struct store_ops {
 	void (*close)(struct store *s);
 	int (*get_many)(struct store *s, enum coll c, const struct key *keys,
 		size_t n, struct doc *ret, int *ret_err);
+	int (*head_many)(struct store *s, enum coll c, const struct key *keys,
+		size_t n, struct doc *ret);
 	int (*exists_many)(struct store *s, enum coll c, const struct key *keys,
 		size_t n, bool *ret);
 	int (*insert_many)(struct store *s, const struct doc *docs, size_t n,

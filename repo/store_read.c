@@ -145,8 +145,11 @@ int embedded_get_many(struct store *s, enum coll c, const struct key *keys,
 	return r;
 }
 
-int embedded_exists_many(struct store *s, enum coll c, const struct key *keys,
-	size_t n, bool *ret)
+typedef void (*look_take)(void *arg, size_t i, const struct entry *at);
+
+/* What of KEYS the index has goes to TAKE, by a transaction for each BATCH. */
+static int look_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, look_take fn, void *arg)
 {
 	struct embedded *e = handle_of(s)->e;
 	size_t done = 0;
@@ -162,7 +165,8 @@ int embedded_exists_many(struct store *s, enum coll c, const struct key *keys,
 			struct entry at;
 
 			r = index_get(&t, c, &keys[done], &at);
-			ret[done] = r == 0;
+			if (r == 0)
+				fn(arg, done, &at);
 			if (r == -ENOENT)
 				r = 0;
 		}
@@ -171,6 +175,40 @@ int embedded_exists_many(struct store *s, enum coll c, const struct key *keys,
 			return r;
 	}
 	return 0;
+}
+
+static void note_existence(void *arg, size_t i, const struct entry *at)
+{
+	(void)at;
+	((bool *)arg)[i] = true;
+}
+
+int embedded_exists_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, bool *ret)
+{
+	memset(ret, 0, n * sizeof(*ret));
+	return look_many(s, c, keys, n, note_existence, ret);
+}
+
+struct heads {
+	enum coll coll;
+	const struct key *keys;
+	struct doc *ret;
+};
+
+static void take_head(void *arg, size_t i, const struct entry *at)
+{
+	struct heads *h = arg;
+
+	h->ret[i] = entry_doc(h->coll, &h->keys[i], at);
+}
+
+int embedded_head_many(struct store *s, enum coll c, const struct key *keys,
+	size_t n, struct doc *ret)
+{
+	struct heads h = { .coll = c, .keys = keys, .ret = ret };
+
+	return look_many(s, c, keys, n, take_head, &h);
 }
 
 struct scan {

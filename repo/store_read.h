@@ -19,6 +19,8 @@ void embedded_fetch(struct embedded *e, enum coll c, struct lookup *f);
 
 int must_check embedded_get_many(struct store *s, enum coll c,
 	const struct key *keys, size_t n, struct doc *ret, int *ret_err);
+int must_check embedded_head_many(struct store *s, enum coll c,
+	const struct key *keys, size_t n, struct doc *ret);
 int must_check embedded_exists_many(struct store *s, enum coll c,
 	const struct key *keys, size_t n, bool *ret);
 int must_check embedded_scan(struct store *s, enum coll c,

@@ -309,10 +309,11 @@ static int check_stored(struct check *c, enum coll coll)
 	c->n_stored = 0;
 	if (r == 0)
 		r = store_walk(s, coll, c->n_threads, visit_stored, c);
-	if (r == 0)
+	/* it may have changed meanwhile */
+	if (r == 0 && c->n_stored != before.n)
 		r = store_count(s, coll, &after);
-	if (r == 0 && before.n == after.n && before.sum[0] == after.sum[0] &&
-		before.sum[1] == after.sum[1] && c->n_stored != before.n)
+	if (r == 0 && c->n_stored != before.n && before.n == after.n &&
+		before.sum[0] == after.sum[0] && before.sum[1] == after.sum[1])
 		r = fail(EBADMSG,
 			"%s: %" PRIu64 " were found, but the store counts "
 			"%" PRIu64 ": run hivefs repair --index",
@@ -392,12 +393,14 @@ static int check_index(struct check *c)
 	if (r == 0)
 		r = store_scan(
 			s, COLL_CHUNKS, NULL, SCAN_KEYS, add_to_count, &listed);
+	if (r == 0 && listed.n == before.n && listed.sum[0] == before.sum[0])
+		return 0;
+	/* it may have changed meanwhile */
 	if (r == 0)
 		r = store_count(s, COLL_CHUNKS, &after);
 	if (r < 0)
 		return count_damage(c, r);
-	if (before.n == after.n && before.sum[0] == after.sum[0] &&
-		(listed.n != before.n || listed.sum[0] != before.sum[0])) {
+	if (before.n == after.n && before.sum[0] == after.sum[0]) {
 		c->index_bad = true;
 		return count_damage(c,
 			fail(EBADMSG,

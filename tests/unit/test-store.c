@@ -439,6 +439,111 @@ static void threads_at_once(void **state)
 	help_check_counts(store);
 }
 
+#define CHANGES 40u /* enough for a message of them */
+
+/* Documents "c0"..., of version 3 where they are even, absent else. */
+static void make_even(enum coll c)
+{
+	for (unsigned i = 0; i < CHANGES; i += 2)
+		for (unsigned v = 1; v <= 3; v++)
+			assert_int_equal(
+				help_put(store, c, help_number(i), v, 99), 0);
+}
+
+static void many_replaced_or_not(void **state)
+{
+	struct store_change ch[CHANGES];
+	struct doc d[CHANGES];
+
+	(void)state;
+	make_even(COLL_CONDEMNED);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		/* of each eighth the version is another */
+		d[i] = help_doc(
+			COLL_CONDEMNED, help_number(i), i % 8 == 6 ? 6 : 4, 50);
+		ch[i] = (struct store_change){ .doc = &d[i],
+			.old_version = d[i].version - 1 };
+	}
+	assert_int_equal(store_change_many(store, ch, CHANGES), 0);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		assert_int_equal(ch[i].err, i % 2        ? -ENOENT
+					    : i % 8 == 6 ? -ESTALE
+							 : 0);
+		assert_int_equal(
+			help_version(store, COLL_CONDEMNED, help_number(i)),
+			i % 2        ? 0
+			: i % 8 == 6 ? 3
+				     : 4);
+		doc_fini(&d[i]);
+	}
+	help_check_counts(store);
+}
+
+static void many_inserted_and_removed(void **state)
+{
+	struct store_change ch[CHANGES];
+	struct doc d[CHANGES], heads[CHANGES];
+	struct key keys[CHANGES];
+
+	(void)state;
+	make_even(COLL_CONDEMNED);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		bool insert = i % 8 > 3;
+
+		keys[i] = help_number(i);
+		d[i] = help_doc(COLL_CONDEMNED, keys[i], 1, 50);
+		ch[i] = (struct store_change){ .coll = COLL_CONDEMNED,
+			.key = keys[i],
+			.old_version = i % 8 == 2 ? 2 : 3 };
+		if (insert)
+			ch[i] = (struct store_change){ .doc = &d[i],
+				.insert = true };
+	}
+	assert_int_equal(store_change_many(store, ch, CHANGES), 0);
+	assert_int_equal(
+		store_head_many(store, COLL_CONDEMNED, keys, CHANGES, heads),
+		0);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		bool odd = i % 2, insert = i % 8 > 3, stale = i % 8 == 2;
+		uint64_t version = insert ? (odd ? 1 : 3) : stale ? 3 : 0;
+
+		assert_int_equal(ch[i].err, insert  ? (odd ? 0 : -EEXIST)
+					    : odd   ? -ENOENT
+					    : stale ? -ESTALE
+						    : 0);
+		assert_int_equal(heads[i].version, version);
+		assert_int_equal(heads[i].key.len, version ? keys[i].len : 0);
+		assert_int_equal(heads[i].len, version == 0   ? 0
+					       : version == 1 ? d[i].len
+							      : 99);
+		assert_null(heads[i].body);
+		doc_fini(&d[i]);
+	}
+	help_check_counts(store);
+}
+
+static void one_changed_in_order(void **state)
+{
+	struct store_change ch[CHANGES];
+	struct doc d[CHANGES];
+	struct key key = help_key("one");
+
+	(void)state;
+	for (unsigned i = 0; i < CHANGES; i++) {
+		d[i] = help_doc(COLL_LABELS, key, i + 1, 50);
+		ch[i] = (struct store_change){
+			.doc = &d[i], .insert = i == 0, .old_version = i
+		};
+	}
+	assert_int_equal(store_change_many(store, ch, CHANGES), 0);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		assert_int_equal(ch[i].err, 0);
+		doc_fini(&d[i]);
+	}
+	assert_int_equal(help_version(store, COLL_LABELS, key), CHANGES);
+	help_check_counts(store);
+}
+
 static void a_reader_writes_nothing(void **state)
 {
 	struct store *reader = help_open(STORE_READ_ONLY);
@@ -486,6 +591,9 @@ int main(void)
 		TEST(scans),
 		TEST(a_scan_may_remove),
 		TEST(walks),
+		TEST(many_replaced_or_not),
+		TEST(many_inserted_and_removed),
+		TEST(one_changed_in_order),
 		TEST(threads_at_once),
 		TEST(a_reader_writes_nothing),
 		TEST(info),
