@@ -38,6 +38,21 @@ static void add_parent(json_t *object, const struct point *p)
 	}
 }
 
+static void add_config(json_t *object, const struct machine_config *c)
+{
+	json_t *config = json_object();
+
+	if (c->memory)
+		json_add_count(config, "memory", c->memory);
+	if (c->cpus)
+		json_add_count(config, "cpus", c->cpus);
+	if (c->firmware)
+		json_add_text(config, "firmware", firmware_name(c->firmware));
+	if (c->bus)
+		json_add_text(config, "bus", bus_name(c->bus));
+	json_object_set_new(object, "config", config);
+}
+
 int point_json(const struct point *p, char **ret)
 {
 	scoped(freep) char *address = address_text(p);
@@ -57,6 +72,7 @@ int point_json(const struct point *p, char **ret)
 	json_add_text(object, "consistency", consistency_name(p->consistency));
 	json_add_text(object, "host", p->host);
 	json_add_text(object, "version", p->version);
+	add_config(object, &p->config);
 	for (size_t i = 0; i < p->disks.n; i++)
 		json_array_append_new(disks, of_disk(&p->disks.v[i]));
 	json_object_set_new(object, "disks", disks);

@@ -109,6 +109,7 @@ static void encode(const struct clone *c, bson_t *b)
 	BSON_APPEND_BINARY(b, "base", BSON_SUBTYPE_BINARY, base.b, base.len);
 	BSON_APPEND_UTF8(b, "machine", c->machine);
 	BSON_APPEND_INT64(b, "created", c->created);
+	machine_config_append(b, &c->config);
 	BSON_APPEND_BOOL(b, "discarded", c->discarded);
 	BSON_APPEND_ARRAY_BEGIN(b, "disks", &array);
 	for (uint32_t i = 0; i < c->disks.n; i++) {
@@ -202,6 +203,7 @@ static int decode_clone(const struct doc *d, struct clone *ret)
 	decode_base(&in, &c);
 	c.machine = decode_text(&in, "machine");
 	c.created = decode_i64(&in, "created", 0, INT64_MAX);
+	machine_config_decode(&in, &c.config);
 	c.discarded = decode_bool(&in, "discarded");
 	decode_each(&in, "disks", &c, decode_disk);
 	decode_each(&in, "retired", &c, decode_retired);
@@ -350,6 +352,7 @@ static int fill(const struct point *p, const char *name, struct clone *c)
 	c->machine = strdup(p->machine);
 	c->name = name ? strdup(name) : NULL;
 	c->created = time(NULL);
+	c->config = p->config;
 	if (!c->machine || (name && !c->name))
 		return fail(ENOMEM, "clone: %m");
 	for (size_t i = 0; i < p->disks.n; i++) {

@@ -42,6 +42,7 @@ struct clone {
 	struct point_id base;
 	char *machine; /* name at the time of the point */
 	int64_t created;
+	struct machine_config config; /* of the point */
 	bool discarded;
 	struct vec(struct clone_disk) disks;
 	/* roots that folds let go of, until gc has dealt with them */

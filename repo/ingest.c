@@ -305,6 +305,7 @@ static int describe(const struct run *run, struct point *p)
 	p->host = strdup(host);
 	p->version = strdup(HIVEFS_VERSION);
 	p->consistency = run->job->consistency;
+	p->config = machine_config_over(&run->job->config, &run->parent.config);
 	p->has_parent = run->has_parent;
 	p->parent = run->parent.id;
 	return p->machine && p->host && p->version ? 0

@@ -42,6 +42,8 @@ struct ingest {
 	size_t n_disks;
 	unsigned n_threads; /* 0: as fits this host */
 	enum consistency consistency;
+	/* what it does not say is as in the newest point */
+	struct machine_config config;
 	bool skip_errors; /* unreadable ranges become lost extents */
 	bool no_check;    /* what is compressed is not read back */
 	bool dry_run;     /* nothing is written: `fresh` is what would be */

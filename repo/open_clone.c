@@ -295,6 +295,7 @@ static int describe(
 	p->consistency = CONSISTENCY_CRASH;
 	p->has_parent = true;
 	p->parent = c->base;
+	p->config = c->config;
 	if (!p->machine || !p->host || !p->version)
 		return fail(ENOMEM, "commit: %m");
 	for (size_t i = 0; i < c->disks.n; i++) {

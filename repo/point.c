@@ -144,6 +144,7 @@ static void encode(const struct point *p, bson_t *b)
 	BSON_APPEND_INT64(b, "duration_ms", (int64_t)p->duration_ms);
 	append_text(b, "host", p->host);
 	append_text(b, "version", p->version);
+	machine_config_append(b, &p->config);
 	BSON_APPEND_ARRAY_BEGIN(b, "disks", &disks);
 	for (uint32_t i = 0; i < p->disks.n; i++) {
 		char buf[16];
@@ -238,6 +239,7 @@ static int decode_point(const struct doc *d, struct point *ret)
 		(uint64_t)decode_i64(&in, "duration_ms", 0, INT64_MAX);
 	ret->host = decode_text(&in, "host");
 	ret->version = decode_text(&in, "version");
+	machine_config_decode(&in, &ret->config);
 	if (decode_array(&in, "disks", &disks))
 		while (err == 0 && bson_iter_next(&disks))
 			err = decode_disk(&disks, ret);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "repo/machine_config.h"
 #include "repo/repo.h"
 #include "src/digest.h"
 #include "src/uuid.h"
@@ -74,6 +75,7 @@ struct point {
 	uint64_t duration_ms;
 	char *host;
 	char *version; /* of hivefs */
+	struct machine_config config;
 	struct vec(struct point_disk) disks;
 };
 

@@ -19,7 +19,8 @@
 #include "tools/verb.h"
 
 struct options {
-	const char *format;
+	const char *format, *firmware, *bus;
+	unsigned memory, cpus;
 	bool in_use, skip_errors, dry_run, outside_backing, no_check;
 	unsigned threads;
 };
@@ -43,6 +44,19 @@ static const struct cli_option options[] = {
 		offsetof(struct options, outside_backing),
 		.help = "follow backing files that lie outside their image's "
 			"directory" },
+	{ "memory", 0, CLI_NUMBER, offsetof(struct options, memory),
+		.arg = "MIB", .min = 1, .max = 16u << 20,
+		.help = "the machine's memory in MiB; this and the three below "
+			"are what it boots with, and stay until said anew" },
+	{ "cpus", 0, CLI_NUMBER, offsetof(struct options, cpus), .arg = "N",
+		.min = 1, .max = CONFIG_CPUS_MAX, .help = "its processors" },
+	{ "firmware", 0, CLI_TEXT, offsetof(struct options, firmware),
+		.arg = "WHICH", .words = "bios uefi",
+		.help = "its firmware, bios or uefi" },
+	{ "bus", 0, CLI_TEXT, offsetof(struct options, bus), .arg = "BUS",
+		.words = "virtio sata ide scsi",
+		.help = "how its disks are attached: virtio, sata, ide or "
+			"scsi" },
 	{ "threads", 0, CLI_NUMBER, offsetof(struct options, threads),
 		.arg = "N", .min = 1, .max = 256,
 		.help = "default: as fits this host" },
@@ -153,6 +167,16 @@ static void backup_fini(struct backup *b)
 	free(b->disks);
 }
 
+static struct machine_config config_of(const struct options *o)
+{
+	return (struct machine_config){
+		.memory = (uint64_t)o->memory << 20,
+		.cpus = o->cpus,
+		.firmware = firmware_of(o->firmware),
+		.bus = bus_of(o->bus),
+	};
+}
+
 static int ingest_all(struct backup *b, struct point *ret)
 {
 	struct ingest_progress progress = { 0 };
@@ -163,6 +187,7 @@ static int ingest_all(struct backup *b, struct point *ret)
 		.n_disks = b->n,
 		.n_threads = b->options->threads,
 		.consistency = b->in_use ? CONSISTENCY_NONE : CONSISTENCY_CRASH,
+		.config = config_of(b->options),
 		.skip_errors = b->options->skip_errors,
 		.no_check = b->options->no_check,
 		.dry_run = b->options->dry_run,

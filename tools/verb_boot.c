@@ -9,6 +9,7 @@
 #include "repo/address.h"
 #include "repo/clone.h"
 #include "repo/location.h"
+#include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -24,6 +25,7 @@
 
 #define MEMORY_DEFAULT 2048
 #define CPUS_DEFAULT 2
+#define CPUS_MAX 255 /* of QEMU's machine */
 #define TIMEOUT_DEFAULT 300
 #define HEAD_LEN 1024
 #define NAME_LEN 128 /* of a clone */
@@ -41,17 +43,20 @@ static const struct cli_option options[] = {
 			"qcow2 (img)" },
 	{ "memory", 0, CLI_NUMBER, offsetof(struct options, memory),
 		.arg = "MIB", .min = 16, .max = 16u << 20,
-		.help = "memory of the machine in MiB (2048)" },
+		.help = "memory of the machine in MiB (as its backup says, "
+			"else "
+			"2048)" },
 	{ "cpus", 0, CLI_NUMBER, offsetof(struct options, cpus), .arg = "N",
-		.min = 1, .max = 255, .help = "processors (2)" },
+		.min = 1, .max = CPUS_MAX,
+		.help = "processors (as its backup says, else 2)" },
 	{ "bus", 0, CLI_TEXT, offsetof(struct options, bus), .arg = "BUS",
 		.words = "virtio sata ide scsi",
 		.help = "how its disks are attached: virtio, sata, ide or scsi "
-			"(virtio)" },
+			"(as its backup says, else virtio)" },
 	{ "firmware", 0, CLI_TEXT, offsetof(struct options, firmware),
 		.arg = "WHICH", .words = "auto bios uefi",
-		.help = "auto, bios or uefi (auto: as its first disk is "
-			"made)" },
+		.help = "auto, bios or uefi (as its backup says, else auto: as "
+			"its first disk is made)" },
 	{ "accel", 0, CLI_TEXT, offsetof(struct options, accel), .arg = "WHICH",
 		.words = "auto kvm tcg",
 		.help = "auto, kvm or tcg, which is emulation (auto: kvm where "
@@ -90,6 +95,7 @@ struct job {
 	char clone[NAME_LEN + 1]; /* a name; empty: the point's own */
 	bool fork;                /* the clone is made for this */
 	struct vec(char *) names; /* of its disks */
+	struct machine_config config;
 	struct vm vm;
 	struct aftercare after;
 };
@@ -125,6 +131,7 @@ static int use_clone(struct job *j, const struct clone *c)
 		j->vm.snapshot = true;
 	snprintf(j->clone, sizeof(j->clone), "%s", c->name);
 	j->text = strdup(c->name);
+	j->config = c->config;
 	for (size_t i = 0; r == 0 && i < c->disks.n; i++)
 		r = add_disk(j, c->disks.v[i].name, c->disks.v[i].sector_size);
 	return r;
@@ -145,6 +152,7 @@ static int use_point(struct job *j, struct repo *repo, const struct address *a)
 	j->is_point = true;
 	j->point = p->id;
 	j->machine = strdup(p->machine);
+	j->config = p->config;
 	j->text = cli_address(repo, p);
 	j->fork = j->options->temporary || j->options->headless;
 	if (j->fork)
@@ -245,19 +253,42 @@ static bool is_made_for_uefi(const char *path)
 	       vm_wants_uefi(head);
 }
 
-static int choose_firmware(struct job *j, const char *dir)
+/* Of the first disk, in whichever file that begins as the disk does. */
+static bool disk_wants_uefi(const struct job *j, const char *dir)
 {
-	const char *which = j->options->firmware;
-	scoped(freep) char *path = NULL;
+	static const char *const endings[] = { ".img", "-flat.vmdk", ".vhd" };
+	bool wants = false;
 
-	if (which && strcmp(which, "auto") != 0) {
-		j->vm.uefi = strcmp(which, "uefi") == 0;
-		return 0;
+	for (size_t i = 0; !wants && i < N_ELEMS(endings); i++) {
+		scoped(freep) char *path = NULL;
+
+		if (asprintf(&path, "%s/%s%s", dir, j->names.v[0], endings[i]) <
+			0)
+			cli_no_memory();
+		wants = is_made_for_uefi(path);
 	}
-	if (asprintf(&path, "%s/%s.img", dir, j->names.v[0]) < 0)
-		cli_no_memory();
-	j->vm.uefi = is_made_for_uefi(path);
-	return 0;
+	return wants;
+}
+
+/* What is asked for, else what the backup was told, else what may do. */
+static void choose_hardware(struct job *j, const char *dir)
+{
+	const struct options *o = j->options;
+	const struct machine_config asked = {
+		.memory = (uint64_t)o->memory << 20,
+		.cpus = o->cpus,
+		.firmware = firmware_of(o->firmware),
+		.bus = bus_of(o->bus),
+	};
+	struct machine_config c = machine_config_over(&asked, &j->config);
+
+	j->vm.memory = c.memory ? (unsigned)(c.memory >> 20) : MEMORY_DEFAULT;
+	j->vm.cpus = MIN_OF(c.cpus ?: CPUS_DEFAULT, (unsigned)CPUS_MAX);
+	j->vm.bus = bus_name(c.bus ?: BUS_VIRTIO);
+	if (c.firmware && (asked.firmware || !o->firmware))
+		j->vm.uefi = c.firmware == FIRMWARE_UEFI;
+	else
+		j->vm.uefi = disk_wants_uefi(j, dir);
 }
 
 static int find_files(struct job *j)
@@ -277,9 +308,6 @@ static int find_files(struct job *j)
 	}
 	j->vm.name = j->text;
 	j->vm.format = strcmp(f->name, "vhd") == 0 ? "vpc" : f->name;
-	j->vm.bus = o->bus ? o->bus : "virtio";
-	j->vm.memory = o->memory ? o->memory : MEMORY_DEFAULT;
-	j->vm.cpus = o->cpus ? o->cpus : CPUS_DEFAULT;
 	j->vm.network = o->network;
 	j->vm.kvm = !o->accel || strcmp(o->accel, "auto") == 0
 			    ? access("/dev/kvm", R_OK | W_OK) == 0
@@ -287,7 +315,8 @@ static int find_files(struct job *j)
 	j->vm.headless = o->headless;
 	j->vm.snapshot = j->vm.snapshot || f->read_only;
 	j->vm.more = j->cli->operands + 1;
-	return choose_firmware(j, dir);
+	choose_hardware(j, dir);
+	return 0;
 }
 
 static int report(

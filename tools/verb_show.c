@@ -32,6 +32,25 @@ static void print_head(struct repo *r, const struct point *p)
 		p->version ? p->version : "?", p->host ? p->host : "?");
 }
 
+/* What is not known is left out. */
+static void print_config(const struct machine_config *c)
+{
+	char memory[16];
+
+	if (!machine_config_known(c))
+		return;
+	printf("config      ");
+	if (c->memory)
+		printf(" memory %s", size_text(c->memory, memory));
+	if (c->cpus)
+		printf(" cpus %" PRIu32, c->cpus);
+	if (c->firmware)
+		printf(" firmware %s", firmware_name(c->firmware));
+	if (c->bus)
+		printf(" bus %s", bus_name(c->bus));
+	putchar('\n');
+}
+
 static void print_label(struct repo *r, const struct point *p)
 {
 	struct label l;
@@ -150,6 +169,7 @@ static int show(struct cli *c, struct repo *repo, const struct address *a)
 	r = r == -EBADMSG ? 0 : r;
 	if (!c->json && r == 0) {
 		print_head(repo, &a->point);
+		print_config(&a->point.config);
 		print_label(repo, &a->point);
 		print_clones(&clones);
 		print_disks(a);
