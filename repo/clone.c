@@ -15,6 +15,7 @@
 #include "repo/stream.h"
 #include "repo/writer.h"
 #include "src/log.h"
+#include "src/process.h"
 #include "src/text.h"
 
 void clone_fini(struct clone *c)
@@ -25,6 +26,8 @@ void clone_fini(struct clone *c)
 	vec_fini(&c->retired);
 	free(c->name);
 	free(c->machine);
+	free(c->process);
+	free(c->host);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -97,6 +100,18 @@ static void append_retired(
 	bson_append_document_end(b, &root);
 }
 
+static void append_temporary(bson_t *b, const struct clone *c)
+{
+	bson_t temporary;
+
+	if (!c->process)
+		return;
+	BSON_APPEND_DOCUMENT_BEGIN(b, "temporary", &temporary);
+	BSON_APPEND_UTF8(&temporary, "host", c->host);
+	BSON_APPEND_UTF8(&temporary, "process", c->process);
+	bson_append_document_end(b, &temporary);
+}
+
 static void encode(const struct clone *c, bson_t *b)
 {
 	struct key base = point_key(&c->base);
@@ -110,6 +125,7 @@ static void encode(const struct clone *c, bson_t *b)
 	BSON_APPEND_UTF8(b, "machine", c->machine);
 	BSON_APPEND_INT64(b, "created", c->created);
 	machine_config_append(b, &c->config);
+	append_temporary(b, c);
 	BSON_APPEND_BOOL(b, "discarded", c->discarded);
 	BSON_APPEND_ARRAY_BEGIN(b, "disks", &array);
 	for (uint32_t i = 0; i < c->disks.n; i++) {
@@ -187,6 +203,23 @@ static void decode_base(struct decode *in, struct clone *c)
 	}
 }
 
+static void decode_temporary(struct decode *in, struct clone *c)
+{
+	struct decode temporary;
+	bson_iter_t i;
+
+	if (!decode_has(in, "temporary") ||
+		!bson_iter_init_find(&i, &in->doc, "temporary"))
+		return;
+	decode_sub(&temporary, &i);
+	c->host = decode_text(&temporary, "host");
+	c->process = decode_text(&temporary, "process");
+	if (!c->host || !c->process) {
+		in->bad = true;
+		in->field = "temporary";
+	}
+}
+
 /* Discarded ones, too. */
 static int decode_clone(const struct doc *d, struct clone *ret)
 {
@@ -204,6 +237,7 @@ static int decode_clone(const struct doc *d, struct clone *ret)
 	c.machine = decode_text(&in, "machine");
 	c.created = decode_i64(&in, "created", 0, INT64_MAX);
 	machine_config_decode(&in, &c.config);
+	decode_temporary(&in, &c);
 	c.discarded = decode_bool(&in, "discarded");
 	decode_each(&in, "disks", &c, decode_disk);
 	decode_each(&in, "retired", &c, decode_retired);
@@ -373,13 +407,47 @@ static int fill(const struct point *p, const char *name, struct clone *c)
 	return 0;
 }
 
+static void own_host(char host[256])
+{
+	host[0] = 0;
+	if (gethostname(host, 255) != 0)
+		host[0] = 0;
+	host[255] = 0;
+}
+
+/* Ends with this process. */
+static int make_temporary(struct clone *c)
+{
+	char process[PROCESS_TEXT], host[256];
+
+	process_text(process);
+	own_host(host);
+	c->process = strdup(process);
+	c->host = strdup(host);
+	return c->process && c->host ? 0 : fail(ENOMEM, "clone: %m");
+}
+
+bool clone_is_abandoned(const struct clone *c)
+{
+	enum process_state state;
+	char host[256];
+
+	if (!c->process)
+		return false;
+	own_host(host);
+	state = process_state(c->process);
+	return state == PROCESS_DEAD ||
+	       (state == PROCESS_OTHER_BOOT && strcmp(c->host, host) == 0);
+}
+
 /*
  * OLD is the document in the way, discarded, or of version 0 if there is none.
  * The point is read after registering: what it reaches then is safe from a
  * collection until we sign off.
  */
 static int fork_over(struct repo *r, const struct point_id *point,
-	const char *name, const struct clone *old, struct clone *ret)
+	const char *name, bool temporary, const struct clone *old,
+	struct clone *ret)
 {
 	struct clone c = { .id = old->id, .version = old->version };
 	struct writer *w;
@@ -393,6 +461,8 @@ static int fork_over(struct repo *r, const struct point_id *point,
 		err = fill(&p, name, &c);
 		point_fini(&p);
 	}
+	if (err == 0 && temporary)
+		err = make_temporary(&c);
 	for (size_t i = 0; err == 0 && i < old->retired.n; i++)
 		err = vec_add(&c.retired, old->retired.v[i]);
 	if (err == 0)
@@ -411,8 +481,8 @@ static int fork_over(struct repo *r, const struct point_id *point,
 	return err;
 }
 
-int clone_fork(struct repo *r, const struct point *p, const char *name,
-	struct clone *ret)
+static int branch_off(struct repo *r, const struct point *p, const char *name,
+	bool temporary, struct clone *ret)
 {
 	struct uuid id = name ? clone_named_id(name) : clone_own_id(&p->id);
 	int err;
@@ -431,11 +501,23 @@ int clone_fork(struct repo *r, const struct point *p, const char *name,
 		}
 		if (err == 0 || err == -ENOENT) {
 			old.id = id;
-			err = fork_over(r, &p->id, name, &old, ret);
+			err = fork_over(r, &p->id, name, temporary, &old, ret);
 		}
 		clone_fini(&old);
 	} while (err == -ESTALE);
 	return err;
+}
+
+int clone_fork(struct repo *r, const struct point *p, const char *name,
+	struct clone *ret)
+{
+	return branch_off(r, p, name, false, ret);
+}
+
+int clone_fork_temporary(struct repo *r, const struct point *p,
+	const char *name, struct clone *ret)
+{
+	return branch_off(r, p, name, true, ret);
 }
 
 static int retire(struct clone *c)

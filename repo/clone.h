@@ -43,6 +43,9 @@ struct clone {
 	char *machine; /* name at the time of the point */
 	int64_t created;
 	struct machine_config config; /* of the point */
+	/* of a temporary one: the process that it is for, and its host; else
+	 * NULL */
+	char *process, *host;
 	bool discarded;
 	struct vec(struct clone_disk) disks;
 	/* roots that folds let go of, until gc has dealt with them */
@@ -86,6 +89,13 @@ int must_check clone_forget(struct repo *r, const struct clone *c,
  */
 int must_check clone_fork(struct repo *r, const struct point *p,
 	const char *name, struct clone *ret);
+
+/* The same for this process only: whoever finds it gone may discard it. */
+int must_check clone_fork_temporary(struct repo *r, const struct point *p,
+	const char *name, struct clone *ret);
+
+/* Is it a temporary one whose process is gone for certain? */
+bool clone_is_abandoned(const struct clone *c);
 
 /*
  * Replaces the document by C where its version is C's, and counts that up.

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "repo/mongo_silence.h"
 #include "src/log.h"
@@ -17,90 +16,16 @@ static char *stream_name(const struct uuid *stream, char buf[33])
 	return hex_encode(stream->b, sizeof(stream->b), buf);
 }
 
-static void read_line(const char *path, char *buf, size_t size)
-{
-	FILE *f = fopen(path, "re");
-
-	buf[0] = 0;
-	if (!f)
-		return;
-	if (!fgets(buf, (int)size, f))
-		buf[0] = 0;
-	buf[strcspn(buf, "\n")] = 0;
-	fclose(f);
-}
-
-/* When the process began, in ticks since the boot; 0: there is none. */
-static uint64_t process_start(int64_t pid)
-{
-	char path[64], line[1024];
-	uint64_t start = 0;
-	char *p;
-
-	snprintf(path, sizeof(path), "/proc/%" PRId64 "/stat", pid);
-	read_line(path, line, sizeof(line));
-	/* the name, in brackets, may hold anything; a zombie has ended */
-	p = strrchr(line, ')');
-	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
-		return 0;
-	p += 2;
-	for (unsigned field = 3; p && field < 22; field++) {
-		p = strchr(p, ' ');
-		p = p ? p + 1 : NULL;
-	}
-	if (p)
-		start = strtoull(p, NULL, 10);
-	return start;
-}
-
-/* What tells processes of this boot and namespace apart from all others. */
-static void here(char buf[64])
-{
-	char boot[40];
-	struct stat st = { 0 };
-
-	read_line("/proc/sys/kernel/random/boot_id", boot, sizeof(boot));
-	if (stat("/proc/self/ns/pid", &st) != 0)
-		st.st_ino = 0;
-	snprintf(buf, 64, "%.36s %ju", boot, (uintmax_t)st.st_ino);
-}
-
-static void process_text(char buf[128])
-{
-	char place[64];
-
-	here(place);
-	snprintf(buf, 128, "%s %d %" PRIu64, place, getpid(),
-		process_start(getpid()));
-}
-
-/* 1 alive, 0 dead, -1 not to be told from here */
-static int process_alive(const char *text)
-{
-	char place[64];
-	size_t n;
-	int64_t pid;
-	char *end;
-
-	here(place);
-	n = strlen(place);
-	if (strncmp(text, place, n) != 0 || text[n] != ' ')
-		return -1;
-	pid = strtoll(text + n + 1, &end, 10);
-	return process_start(pid) != 0 &&
-	       process_start(pid) == strtoull(end, NULL, 10);
-}
-
 bool owner_alive(
 	struct mongo *m, const struct uuid *stream, const struct mongo_owner *o)
 {
-	int alive;
+	enum process_state state;
 
 	if (o->own == 0)
 		return false;
-	alive = process_alive(o->process);
-	if (alive >= 0)
-		return alive;
+	state = process_state(o->process);
+	if (state == PROCESS_ALIVE || state == PROCESS_DEAD)
+		return state == PROCESS_ALIVE;
 	if (m->flags & STORE_TAKEOVER)
 		return false;
 	return silence_ms(&m->silences, stream, o->own, o->beat) <
@@ -219,7 +144,7 @@ int owner_list(struct mongo *m, int (*visit)(void *arg, const struct uuid *id),
 static void encode(bson_t *b, const char *id, uint64_t own, uint64_t trimmed,
 	const struct stream_owner *who)
 {
-	char process[128];
+	char process[PROCESS_TEXT];
 
 	process_text(process);
 	bson_init(b);

@@ -15,6 +15,7 @@
 #define HIVEFS_MONGO_OWNER_H
 
 #include "repo/mongo.h"
+#include "src/process.h"
 
 #define MONGO_OWNERS "owners"
 #define OWNER_BEAT_MS 1000
@@ -25,7 +26,7 @@ struct mongo_owner {
 	uint64_t beat;    /* counts up */
 	uint64_t trimmed; /* records before this sequence number may be gone */
 	struct stream_owner who;
-	char process[128]; /* boot, process namespace, pid, start */
+	char process[PROCESS_TEXT];
 };
 
 /* -ENOENT, quietly, if there was never one. */

@@ -231,11 +231,13 @@ json_t *clone_arg_json(struct repo *r, const struct clone *c)
 	if (clone_arg_owner(r, c, &o) == 0)
 		owner = json_pack("{s:o, s:I, s:o}", "host", json_text(o.host),
 			"pid", (json_int_t)o.pid, "place", json_text(o.place));
-	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:o}",
+	return json_pack(
+		"{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:o}",
 		"type", "clone", "clone", text, "name",
 		c->name ? json_string(c->name) : json_null(), "id",
 		uuid_text(&c->id, id), "machine", c->machine, "base",
 		point_alias(&c->base, base), "base_time",
 		json_time(c->base.time), "created", json_time(c->created),
-		"owner", owner, "disks", disks);
+		"owner", owner, "temporary", (int)(c->process != NULL), "disks",
+		disks);
 }

@@ -17,6 +17,8 @@
 #include "tools/aftercare.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
+#include "tools/clone_arg.h"
+#include "tools/drop.h"
 #include "tools/guest.h"
 #include "tools/json.h"
 #include "tools/mounted.h"
@@ -123,12 +125,19 @@ static int add_disk(struct job *j, const char *name, uint32_t sector_size)
 	return 0;
 }
 
-static int use_clone(struct job *j, const struct clone *c)
+/*
+ * What a boot test of a clone writes goes to a file of QEMU's that has no name
+ * from the moment it is made: so it is gone with QEMU, whoever is killed. But
+ * it reads the clone itself, which nobody may write to meanwhile.
+ */
+static int use_clone(struct job *j, struct repo *repo, const struct clone *c)
 {
+	struct stream_owner owner;
 	int r = 0;
 
-	if (j->options->temporary || j->options->headless)
-		j->vm.snapshot = true;
+	j->vm.snapshot = j->options->temporary || j->options->headless;
+	if (j->vm.snapshot && clone_arg_wait(repo, c, &owner) == 0)
+		return clone_arg_busy(c->name, &owner);
 	snprintf(j->clone, sizeof(j->clone), "%s", c->name);
 	j->text = strdup(c->name);
 	j->config = c->config;
@@ -177,7 +186,7 @@ static int look_up(struct job *j)
 		return r;
 	r = name_ok(word) ? clone_get(repo, &id, &c) : -ENOENT;
 	if (r == 0) {
-		r = use_clone(j, &c);
+		r = use_clone(j, repo, &c);
 		clone_fini(&c);
 	} else if (r == -ENOENT) {
 		r = address_resolve(repo, word, &a);
@@ -210,10 +219,12 @@ static int prepare(struct job *j)
 		struct point p;
 
 		r = cli_open(j->cli, 0, &repo);
-		if (r == 0)
-			r = point_get(repo, &j->point, &p);
 		if (r == 0) {
-			r = clone_fork(repo, &p, j->clone, &c);
+			drop_abandoned(j->cli, repo);
+			r = point_get(repo, &j->point, &p);
+		}
+		if (r == 0) {
+			r = clone_fork_temporary(repo, &p, j->clone, &c);
 			point_fini(&p);
 			clone_fini(&c);
 		}

@@ -3,15 +3,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "repo/open_clone.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
 #include "tools/clone_arg.h"
+#include "tools/drop.h"
 #include "tools/json.h"
 #include "tools/verb.h"
-
-#define CACHE_LEN (16u << 20)
 
 struct options {
 	bool dry_run, takeover;
@@ -65,23 +63,6 @@ static void print(struct cli *c, struct repo *repo, const struct clone *clone,
 	}
 }
 
-static int drop(struct cli *c, struct repo *repo, struct clone *clone)
-{
-	struct stream_owner us = clone_arg_us(c);
-	scoped(cache_freep) struct cache *cache = NULL;
-	struct open_clone *open;
-	int r = cache_new(repo, CACHE_LEN, &cache);
-
-	if (r == 0)
-		r = open_clone_take(cache, &clone->id, &us, &open);
-	if (r == 0)
-		return open_clone_discard(open);
-	/* nobody else can open it either then; but it can be dropped */
-	if (r == -EBADMSG || r == -ENOSPC)
-		r = clone_discard(repo, clone);
-	return r;
-}
-
 static int discard(struct cli *c, struct repo *repo, struct clone *clone)
 {
 	const struct options *o = c->options;
@@ -98,7 +79,7 @@ static int discard(struct cli *c, struct repo *repo, struct clone *clone)
 	if (r == -EBADMSG)
 		r = 0;
 	if (r == 0 && !o->dry_run)
-		r = drop(c, repo, clone);
+		r = drop_clone(c, repo, clone);
 	if (r < 0)
 		return r;
 	print(c, repo, clone, text, unfolded);

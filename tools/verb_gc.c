@@ -9,6 +9,7 @@
 #include "src/text.h"
 #include "tools/cancel.h"
 #include "tools/clock.h"
+#include "tools/drop.h"
 #include "tools/json.h"
 #include "tools/progress.h"
 #include "tools/verb.h"
@@ -135,6 +136,8 @@ static int run(struct cli *c)
 		c, o->dry_run ? STORE_READ_ONLY : STORE_SPEND_RESERVE, &repo);
 	if (r < 0)
 		return r;
+	if (!o->dry_run)
+		drop_abandoned(c, repo);
 	cancel_catch(false);
 	r = gc(&(struct gc){ .repo = repo,
 		       .dry_run = o->dry_run,

@@ -76,9 +76,40 @@ for signal in INT TERM KILL; do
 done
 
 mount_clone
+
+# killed with what should clean up behind it: the next collection does, or the
+# next boot
+for next in gc boot; do
+	"$HIVEFS" boot web@latest --headless --memory 256 --accel tcg \
+		--until never --timeout 100 2>"$scratch/said" &
+	pid=$!
+	until pgrep -f "qemu-system.*$mnt/clones" >/dev/null; do
+		kill -0 $pid || fail "$(cat "$scratch/said")"
+		sleep 0.05
+	done
+	mapfile -t helpers < <(pgrep -P $pid -x hivefs)
+	[ ${#helpers[@]} = 1 ] || fail "helpers: ${helpers[*]}"
+	kill -9 "${helpers[0]}" $pid
+	wait $pid 2>/dev/null || true
+	while pgrep -f "qemu-system.*$mnt/clones" >/dev/null; do sleep 0.05; done
+	"$HIVEFS" clones --json | jq -s -e '.[0].temporary' >/dev/null ||
+		fail "it is gone already: $("$HIVEFS" clones --json)"
+	if [ $next = gc ]; then
+		expect_exit 0 "$HIVEFS" gc
+		expect_said "boot-.*: discarded: it was temporary"
+		[ -z "$(ls "$mnt/clones")" ] || fail "gc has left the clone"
+	fi
+done
 expect_exit 0 test_boot --format vhdx --timeout 200 --until "demo: booted"
 [ ! -e "$point/clone.json" ] || fail "a boot test has forked the point"
 [ -z "$(ls "$mnt/clones")" ] || fail "a clone is left: $(ls "$mnt/clones")"
+
+# a clone that somebody writes to is no disk to test
+"$HIVEFS" clone web@latest kept
+hold "$mnt/clones/kept/disk0.img"
+expect_exit 11 "$HIVEFS" boot kept --headless --until never
+expect_said "kept: is in use by"
+let_go
 
 "$HIVEFS" boot web@latest --print --format vhd -- -display none >"$scratch/line"
 grep -q "file=$point/disk0.vhd,format=vpc,force_size_calc=current_size" \

@@ -10,6 +10,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #undef fail /* log.h's is another */
@@ -18,6 +20,7 @@
 #include "src/digest.h"
 #include "src/log.h"
 #include "src/pool.h"
+#include "src/process.h"
 #include "src/text.h"
 #include "src/uuid.h"
 #include "src/vec.h"
@@ -205,6 +208,37 @@ static void uuids(void **state)
 	assert_int_not_equal(random_u64(), 0);
 }
 
+static void processes(void **state)
+{
+	char us[PROCESS_TEXT], child[PROCESS_TEXT] = "";
+	int fds[2];
+	pid_t pid;
+
+	(void)state;
+	process_text(us);
+	assert_int_equal(process_state(us), PROCESS_ALIVE);
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		process_text(child);
+		_exit(write(fds[1], child, sizeof(child)) != sizeof(child));
+	}
+	assert_int_equal(read(fds[0], child, sizeof(child)), sizeof(child));
+	/* also before anybody has heard of its end */
+	while (process_state(child) == PROCESS_ALIVE)
+		usleep(1000);
+	assert_int_equal(process_state(child), PROCESS_DEAD);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(process_state(child), PROCESS_DEAD);
+	us[0] = us[0] == '0' ? '1' : '0';
+	assert_int_equal(process_state(us), PROCESS_OTHER_BOOT);
+	child[37] = child[37] == '9' ? '8' : '9';
+	assert_int_equal(process_state(child), PROCESS_UNKNOWN);
+	assert_int_equal(process_state(""), PROCESS_OTHER_BOOT);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static char heard[4096];
 static enum log_level heard_level;
 
@@ -331,6 +365,7 @@ int main(void)
 		cmocka_unit_test(digests),
 		cmocka_unit_test(digests_in_threads),
 		cmocka_unit_test(uuids),
+		cmocka_unit_test(processes),
 		cmocka_unit_test(messages),
 		cmocka_unit_test(loops),
 		cmocka_unit_test(pools),
