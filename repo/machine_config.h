@@ -10,10 +10,10 @@
 #ifndef HIVEFS_MACHINE_CONFIG_H
 #define HIVEFS_MACHINE_CONFIG_H
 
+#include <bson/bson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-struct _bson_t;
 struct decode;
 
 #define CONFIG_MEMORY_MIN (UINT64_C(1) << 20)
@@ -58,7 +58,7 @@ struct machine_config machine_config_over(
 	const struct machine_config *is, const struct machine_config *was);
 
 /* The field `config` of a document; none if nothing is known. */
-void machine_config_append(struct _bson_t *b, const struct machine_config *c);
+void machine_config_append(bson_t *b, const struct machine_config *c);
 void machine_config_decode(struct decode *in, struct machine_config *ret);
 
 #endif

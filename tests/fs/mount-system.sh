@@ -50,10 +50,19 @@ logged() {
 	fail "not in syslog: $1: $(cat syslog)"
 }
 
+# running: a process of this very copy
+running() {
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		[ ! "$exe" -ef "$scratch/bin/hivefs" ] || return 0
+	done
+	return 1
+}
+
 # gone DIRECTORY: and its daemon
 gone() {
-	for ((n = 0; n < 100; n++)); do
-		pgrep -f "bin/hivefs.*$1" >/dev/null || return 0
+	for ((n = 0; n < 300; n++)); do
+		running || return 0
 		sleep 0.1
 	done
 	fail "the daemon of $1 is still there"
