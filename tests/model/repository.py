@@ -29,7 +29,7 @@ import time
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from content import Disk, difference
+from content import Disk, difference, read_fully
 from jobs import (Backup, Diff, DryRun, Gc, Listing, Machine, Point, Remove,
                   Restore, Show, Status, Verify, check_disks)
 from mounted import FRESH, Mount, usable
@@ -361,7 +361,8 @@ class Walk:
             fd = self.mount.open_files[key]
             if not direct:
                 try:
-                    got = os.pread(fd, 65536, 0)
+                    # pages that the kernel still has may come first
+                    got = read_fully(fd, 0, 65536)
                     found = difference(got, point.disks[disk].read(0, 65536))
                     if found:
                         raise Failure(f"mount: {point}/{disk} was removed: "
