@@ -154,7 +154,7 @@ unmount_repo() {
 daemon_gone() {
 	local n
 	unmount "$mnt"
-	for ((n = 0; n < 100; n++)); do
+	for ((n = 0; n < 600; n++)); do
 		kill -0 "$1" 2>/dev/null || return 0
 		sleep 0.1
 	done

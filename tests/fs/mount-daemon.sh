@@ -26,7 +26,7 @@ daemons() {
 
 gone() {
 	local n
-	for ((n = 0; n < 100; n++)); do
+	for ((n = 0; n < 600; n++)); do
 		[ -n "$(daemons)" ] || return 0
 		sleep 0.1
 	done

@@ -15,6 +15,11 @@ fi
 requires unshare fusermount3 mount.fuse3 python3 setpriv
 [ "$(id -u)" = 0 ] || skip "only root can make such a namespace"
 
+# copies of mounts that others have, which would keep their daemons here
+findmnt -l -n -o TARGET -t fuse.hivefs | while read -r other; do
+	umount -l "$other"
+done
+
 cd "$scratch"
 chmod 711 .
 mkdir dev bin
@@ -58,6 +63,16 @@ running() {
 	done
 	return 1
 }
+
+# none keeps the namespace
+leave_none() {
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		[ ! "$exe" -ef "$scratch/bin/hivefs" ] ||
+			kill -9 "$(basename "${exe%/exe}")"
+	done
+}
+at_exit leave_none
 
 # gone DIRECTORY: and its daemon
 gone() {
