@@ -1,0 +1,200 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards a repository against power cuts at the system calls of the program: what
+was acknowledged is there, what was not is whole or absent, nothing is damaged,
+and all goes on; from the segments alone, too.
+
+  cuts.py HIVEFS FAULT.so [--cuts N] [--seed S]   N cuts; $FAULT_CUTS
+  cuts.py HIVEFS FAULT.so --syncs                 the calls that sync
+  cuts.py HIVEFS FAULT.so --mutants [NAME]        each of them taken away, or
+                                                  those whose name has NAME
+  cuts.py HIVEFS FAULT.so --again DIR K SEED ODDS [NAME]
+
+FAULT.so is fault.c. A cut that fails leaves its trace and says how to have it
+again. A mutant is the same trace, read as if these calls had done nothing: some
+cut must fail.
+"""
+
+import argparse
+import bisect
+import concurrent.futures
+import os
+import pickle
+import random
+import shutil
+import sys
+import tempfile
+
+import power
+from scenario import Ended, Failure, World
+
+WORKERS = 2
+TRIES = 80  # of a mutant
+
+# Taken away, they cost no data; why they stay
+HARMLESS = {}
+
+
+class Life:
+    """One life of a repository, as its trace and what was known when."""
+
+    def __init__(self, arguments, folder):
+        self.arguments = arguments
+        self.folder = folder
+        self.known = []  # (number of calls, Known)
+
+    def live(self, fault=None):
+        path = os.path.join(self.folder, "trace")
+        count = os.path.join(self.folder, "count")
+        with open(path, "wb"), open(count, "wb") as f:
+            f.truncate(4096)
+        world = World(self.arguments.hivefs, self.arguments.fault,
+                      os.path.join(self.folder, "life"))
+        world.faults = {"FAULT_TRACE": path, "FAULT_COUNT": count,
+                        **(fault or {})}
+        noted = []
+        world.noted = lambda known: noted.append((os.path.getsize(path), known))
+        for _, stage in world.stages():
+            try:
+                stage()
+            except Ended:
+                stage()
+        self.trace = power.Trace(path)
+        self.known = [(self.trace.number_at(at), known) for at, known in noted]
+        shutil.rmtree(world.work)
+        return self
+
+    def save(self):
+        with open(os.path.join(self.folder, "known"), "wb") as f:
+            pickle.dump(self.known, f)
+
+    def load(self):
+        self.trace = power.Trace(os.path.join(self.folder, "trace"))
+        with open(os.path.join(self.folder, "known"), "rb") as f:
+            self.known = pickle.load(f)
+        return self
+
+    def known_at(self, k):
+        at = bisect.bisect_right(self.known, k, key=lambda n: n[0])
+        return self.known[at - 1][1]
+
+    def next_known(self, k):
+        """The first number of calls from K on at which more was known."""
+        at = bisect.bisect_left(self.known, k, key=lambda n: n[0])
+        return self.known[min(at, len(self.known) - 1)][0]
+
+    def cut(self, k, seed, odds, skip=frozenset()):
+        """Raises Failure."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as work:
+            world = World(self.arguments.hivefs, self.arguments.fault, work)
+            world.known = pickle.loads(pickle.dumps(self.known_at(k)))
+            power.Cut(self.trace, k, seed, odds, skip).make(world.top)
+            world.check(rebuild=seed % 2 == 1)
+
+    def again(self, k, seed, odds, name=""):
+        a = self.arguments
+        return (f"{sys.argv[0]} {a.hivefs} {a.fault} --again {self.folder} "
+                f"{k} {seed} {odds} {name}").strip()
+
+
+def cuts(life, n, first):
+    rng = random.Random(first)
+    plan = []
+    for i in range(n):
+        # all along it, and in the end those of each stage
+        k = (i * len(life.trace.ops) // n +
+             rng.randrange(max(1, len(life.trace.ops) // n)))
+        plan.append((k, rng.randrange(1 << 30) * 2 + i % 2, rng.randrange(9)))
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        runs = [(pool.submit(life.cut, *cut), cut) for cut in plan]
+        failed = [(cut, run.exception()) for run, cut in runs
+                  if run.exception()]
+    for cut, why in failed:
+        print(f"FAIL: {life.again(*cut)}\n{why}", file=sys.stderr)
+    print(f"{n} cuts of {len(life.trace.ops)} calls, {len(failed)} failed")
+    return not failed
+
+
+def tries_of(life, numbers, rng):
+    """Where a call that is missing could be missed: behind it."""
+    for i in range(TRIES):
+        n = numbers[i * 7 % len(numbers)]
+        k = (n + 1, life.next_known(n + 1),
+             n + 1 + rng.randrange(12))[i % 3]
+        yield min(k, len(life.trace.ops)), 2 * i + (i // 3) % 2, (0, 4, 1)[
+            i // 2 % 3]
+
+
+def mutant(life, name, numbers):
+    """The cut that fails without these calls, or None."""
+    rng = random.Random(name)
+    for cut in tries_of(life, numbers, rng):
+        try:
+            life.cut(*cut, skip=frozenset(numbers))
+        except Failure as e:
+            return cut, str(e).splitlines()[0]
+    return None
+
+
+def mutants(life, which):
+    found = {name: numbers for name, numbers in
+             life.trace.syncs(life.arguments.hivefs).items() if which in name}
+    survived = []
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        runs = [(name, pool.submit(mutant, life, name, numbers))
+                for name, numbers in found.items()]
+        for i, (name, run) in enumerate(runs, 1):
+            missed = run.result()
+            if missed:
+                print(f"{i:2} {name}: missed: {missed[1]} {missed[0]}")
+            elif name in HARMLESS:
+                print(f"{i:2} {name}: harmless: {HARMLESS[name]}")
+            else:
+                print(f"{i:2} {name}: NOT MISSED")
+                survived.append(name)
+            sys.stdout.flush()
+    print(f"{len(found)} calls that sync, {len(survived)} not missed")
+    return not survived
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("hivefs")
+    parser.add_argument("fault")
+    parser.add_argument("--cuts", type=int,
+                        default=int(os.environ.get("FAULT_CUTS", "60")))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--syncs", action="store_true")
+    parser.add_argument("--mutants", nargs="?", const="")
+    parser.add_argument("--again", nargs="+")
+    a = parser.parse_args()
+    if not os.access("/dev/fuse", os.W_OK):
+        print("SKIP: no /dev/fuse", file=sys.stderr)
+        return 77
+    if a.again:
+        life = Life(a, a.again[0]).load()
+        name = " ".join(a.again[4:])
+        life.cut(*map(int, a.again[1:4]), skip=frozenset(
+            life.trace.syncs(a.hivefs)[name] if name else ()))
+        return 0
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="hivefs-fault.", dir=memory)
+    life = Life(a, folder).live()
+    if a.syncs:
+        for name, numbers in life.trace.syncs(a.hivefs).items():
+            print(f"{len(numbers):4} {name}")
+        ok = True
+    elif a.mutants is not None:
+        ok = mutants(life, a.mutants)
+    else:
+        ok = cuts(life, a.cuts, a.seed)
+    if ok:
+        shutil.rmtree(folder)
+    else:
+        life.save()
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
