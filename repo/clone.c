@@ -145,6 +145,7 @@ static int decode_disk(bson_iter_t *i, struct clone *c)
 {
 	struct clone_disk d = { 0 };
 	struct decode in;
+	int err;
 
 	decode_sub(&in, i);
 	d.size = (uint64_t)decode_i64(&in, "size", 512, (int64_t)DISK_MAX);
@@ -157,12 +158,14 @@ static int decode_disk(bson_iter_t *i, struct clone *c)
 	decode_bytes(&in, "stream", d.stream.b, sizeof(d.stream.b));
 	d.from = (uint64_t)decode_i64(&in, "from", 0, INT64_MAX);
 	d.name = decode_text(&in, "name");
-	if (in.bad || d.size % 512 || !d.name || !disk_name_ok(d.name) ||
-		vec_add(&c->disks, d) < 0) {
+	err = decode_error(&in);
+	if (err == 0 && (d.size % 512 || !d.name || !disk_name_ok(d.name)))
+		err = -EBADMSG;
+	if (err == 0 && vec_add(&c->disks, d) < 0)
+		err = -ENOMEM;
+	if (err < 0)
 		free(d.name);
-		return -EBADMSG;
-	}
-	return 0;
+	return err;
 }
 
 static int decode_retired(bson_iter_t *i, struct clone *c)
@@ -173,21 +176,23 @@ static int decode_retired(bson_iter_t *i, struct clone *c)
 	decode_sub(&in, i);
 	decode_bytes(&in, "root", r.root.b, sizeof(r.root.b));
 	r.size = (uint64_t)decode_i64(&in, "size", 512, (int64_t)DISK_MAX);
-	return in.bad || vec_add(&c->retired, r) < 0 ? -EBADMSG : 0;
+	if (in.bad)
+		return -EBADMSG;
+	return vec_add(&c->retired, r) < 0 ? -ENOMEM : 0;
 }
 
 static void decode_each(struct decode *in, const char *field, struct clone *c,
 	int (*one)(bson_iter_t *i, struct clone *c))
 {
 	bson_iter_t i;
+	int err = 0;
 
 	if (!decode_array(in, field, &i))
 		return;
-	while (!in->bad && bson_iter_next(&i))
-		if (one(&i, c) < 0) {
-			in->bad = true;
-			in->field = field;
-		}
+	while (err == 0 && bson_iter_next(&i))
+		err = one(&i, c);
+	if (err < 0)
+		decode_spoil(in, field, err);
 }
 
 static void decode_base(struct decode *in, struct clone *c)
@@ -197,10 +202,8 @@ static void decode_base(struct decode *in, struct clone *c)
 
 	decode_bytes(in, "base", b, sizeof(b));
 	key = key_of(b, sizeof(b));
-	if (!in->bad && point_key_parse(&key, &c->base) < 0) {
-		in->bad = true;
-		in->field = "base";
-	}
+	if (!in->bad && point_key_parse(&key, &c->base) < 0)
+		decode_spoil(in, "base", -EBADMSG);
 }
 
 static void decode_temporary(struct decode *in, struct clone *c)
@@ -214,10 +217,8 @@ static void decode_temporary(struct decode *in, struct clone *c)
 	decode_sub(&temporary, &i);
 	c->host = decode_text(&temporary, "host");
 	c->process = decode_text(&temporary, "process");
-	if (!c->host || !c->process) {
-		in->bad = true;
-		in->field = "temporary";
-	}
+	if (temporary.bad)
+		decode_spoil(in, "temporary", decode_error(&temporary));
 }
 
 /* Discarded ones, too. */
@@ -242,10 +243,8 @@ static int decode_clone(const struct doc *d, struct clone *ret)
 	decode_each(&in, "disks", &c, decode_disk);
 	decode_each(&in, "retired", &c, decode_retired);
 	if (!in.bad &&
-		(!machine_name_ok(c.machine) || (c.name && !name_ok(c.name)))) {
-		in.bad = true;
-		in.field = "name";
-	}
+		(!machine_name_ok(c.machine) || (c.name && !name_ok(c.name))))
+		decode_spoil(&in, "name", -EBADMSG);
 	err = decode_end(&in, "clone");
 	if (err < 0)
 		clone_fini(&c);

@@ -13,6 +13,13 @@ static void spoil(struct decode *in, const char *field)
 	in->bad = true;
 }
 
+void decode_spoil(struct decode *in, const char *field, int err)
+{
+	if (!in->bad)
+		in->no_memory = err == -ENOMEM;
+	spoil(in, field);
+}
+
 void decode_begin(struct decode *in, const struct doc *d)
 {
 	*in = (struct decode){ 0 };
@@ -92,6 +99,7 @@ char *decode_text(struct decode *in, const char *field)
 	bson_iter_t i;
 	uint32_t len;
 	const char *text;
+	char *copy;
 
 	if (!find(in, field, &i))
 		return NULL;
@@ -100,7 +108,10 @@ char *decode_text(struct decode *in, const char *field)
 		spoil(in, field);
 		return NULL;
 	}
-	return strdup(text);
+	copy = strdup(text);
+	if (!copy)
+		decode_spoil(in, field, -ENOMEM);
+	return copy;
 }
 
 void decode_bytes(struct decode *in, const char *field, void *ret, uint32_t len)
@@ -132,9 +143,16 @@ bool decode_array(struct decode *in, const char *field, bson_iter_t *ret)
 	return false;
 }
 
+int decode_error(const struct decode *in)
+{
+	return !in->bad ? 0 : in->no_memory ? -ENOMEM : -EBADMSG;
+}
+
 int decode_end(struct decode *in, const char *what)
 {
 	if (!in->bad)
 		return 0;
+	if (in->no_memory)
+		return fail(ENOMEM, "%s: %m", what);
 	return fail(EBADMSG, "%s: damaged document: field %s", what, in->field);
 }

@@ -3,7 +3,8 @@
  * decode - fields of small BSON documents, each checked as it is read.
  *
  * A missing field, a wrong type or a value outside its range sets `bad`; the
- * getters then give harmless values, and decode_end() says -EBADMSG once.
+ * getters then give harmless values, and decode_end() says -EBADMSG once. Where
+ * there was no memory it is -ENOMEM: that must not pass for damage.
  *
  * Ownership  borrows the document; strings are the caller's.
  * Threads    one thread at a time.
@@ -20,6 +21,7 @@
 struct decode {
 	bson_t doc;
 	bool bad;
+	bool no_memory;    /* for a string: it is not the document's fault */
 	const char *field; /* the first bad one */
 };
 
@@ -37,7 +39,12 @@ void decode_bytes(
 bool decode_has(struct decode *in, const char *field);
 bool decode_array(struct decode *in, const char *field, bson_iter_t *ret);
 
-/* 0, or -EBADMSG, logged with WHAT and the field. */
+/* What else is wrong with it; ERR is -EBADMSG or -ENOMEM. */
+void decode_spoil(struct decode *in, const char *field, int err);
+/* -EBADMSG, or -ENOMEM; 0 if nothing was wrong with IN. */
+int decode_error(const struct decode *in);
+
+/* The same, logged with WHAT and the field. */
 int must_check decode_end(struct decode *in, const char *what);
 
 #endif

@@ -111,8 +111,6 @@ void machine_config_decode(struct decode *in, struct machine_config *ret)
 	ret->firmware = firmware_of(firmware);
 	bus = name(&config, "bus");
 	ret->bus = bus_of(bus);
-	if (config.bad && !in->bad) {
-		in->bad = true;
-		in->field = "config";
-	}
+	if (config.bad)
+		decode_spoil(in, "config", decode_error(&config));
 }

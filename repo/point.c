@@ -183,6 +183,7 @@ static int decode_disk(bson_iter_t *i, struct point *p)
 	struct point_disk d = { 0 };
 	struct decode in, stats;
 	bson_iter_t s;
+	int err;
 
 	decode_sub(&in, i);
 	d.size = (uint64_t)decode_i64(&in, "size", 512, (int64_t)DISK_MAX);
@@ -200,13 +201,16 @@ static int decode_disk(bson_iter_t *i, struct point *p)
 		return -EBADMSG;
 	d.name = decode_text(&in, "name");
 	d.source = decode_text(&in, "source");
-	if (!d.name || !d.source || !disk_name_ok(d.name) ||
-		vec_add(&p->disks, d) < 0) {
+	err = decode_error(&in);
+	if (err == 0 && !disk_name_ok(d.name))
+		err = -EBADMSG;
+	if (err == 0 && vec_add(&p->disks, d) < 0)
+		err = -ENOMEM;
+	if (err < 0) {
 		free(d.name);
 		free(d.source);
-		return -EBADMSG;
 	}
-	return 0;
+	return err;
 }
 
 static void decode_parent(struct decode *in, struct point *p)
@@ -243,14 +247,13 @@ static int decode_point(const struct doc *d, struct point *ret)
 	if (decode_array(&in, "disks", &disks))
 		while (err == 0 && bson_iter_next(&disks))
 			err = decode_disk(&disks, ret);
-	if (err < 0 && !in.bad) {
-		in.bad = true;
-		in.field = "disks";
-	}
-	if (ret->machine && !machine_name_ok(ret->machine)) {
-		in.bad = true;
-		in.field = "machine";
-	}
+	if (err < 0)
+		decode_spoil(&in, "disks", err);
+	if (ret->machine && !machine_name_ok(ret->machine))
+		decode_spoil(&in, "machine", -EBADMSG);
+	if (decode_error(&in) == -ENOMEM)
+		return fail(
+			ENOMEM, "point %s: %m", time_text(ret->id.time, when));
 	return in.bad ? fail(EBADMSG, "point %s: damaged document: field %s",
 				time_text(ret->id.time, when), in.field)
 		      : 0;

@@ -52,12 +52,15 @@ static void json_sink(enum log_level level, const char *text)
 		[LOG_LEVEL_INFO] = "info",
 		[LOG_LEVEL_DEBUG] = "debug",
 	};
+	bool kept = false; /* for the end; without memory it is said at once */
 
 	pthread_mutex_lock(&lock);
-	if (level == LOG_LEVEL_ERROR && !first_error)
+	if (level == LOG_LEVEL_ERROR && !first_error) {
 		first_error = strdup(text);
-	else if (!is_repeated(text) &&
-		 !(first_error && strcmp(first_error, text) == 0))
+		kept = first_error != NULL;
+	}
+	if (!kept && !is_repeated(text) &&
+		!(first_error && strcmp(first_error, text) == 0))
 		json_line(stderr,
 			json_pack("{s:s, s:s, s:o}", "type", "message", "level",
 				names[level], "message", json_text(text)));
