@@ -43,7 +43,7 @@ struct pass {
 		*cache; /* not the readers', whose chunks would have to go */
 	struct disk *root;
 	struct writer *writer;
-	struct quarantine none; /* what cannot be read cannot be stored anew */
+	const struct quarantine *quarantine;
 	unsigned n_threads;
 	struct worker workers[THREADS_MAX];
 	struct leaf_writer *nodes; /* whose batch the nodes of maps go into */
@@ -79,6 +79,12 @@ static void changed_pages(
 	}
 }
 
+/* What was moved to the quarantine is missing: it was damaged. */
+static int damage_if_missing(int err)
+{
+	return err == -ENOENT ? -EBADMSG : err;
+}
+
 struct source {
 	struct live *live;
 	struct disk *root;
@@ -89,7 +95,8 @@ static int read_now(void *arg, uint32_t off, uint32_t len, uint8_t *buf)
 {
 	const struct source *s = arg;
 
-	return live_read_frozen(s->live, s->root, s->off + off, len, buf);
+	return damage_if_missing(
+		live_read_frozen(s->live, s->root, s->off + off, len, buf));
 }
 
 static int load_old(struct pass *p, struct worker *w, const struct digest *d)
@@ -101,6 +108,7 @@ static int load_old(struct pass *p, struct worker *w, const struct digest *d)
 	if (digest_is_none(d))
 		return 0;
 	err = map_load(p->fold->repo, d, 0, w->packed, &len);
+	err = damage_if_missing(err);
 	return err < 0 ? err : leaf_unpack(w->packed, len, &w->old);
 }
 
@@ -138,6 +146,28 @@ static bool is_all_zero(struct live *l, uint64_t window)
 	       place == PLACE_ZERO;
 }
 
+/*
+ * What is in the quarantine is taken over from no map: it is asked for, and
+ * stored where it is not there, so its bytes must be in hand, also where no
+ * page of it was written. A guest that writes the same bytes over damage heals
+ * it so.
+ */
+static int read_quarantined(
+	struct pass *p, struct worker *w, struct source *source)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; err == 0 && i < w->fresh.n; i++) {
+		const struct leaf_extent *e = &w->fresh.v[i];
+
+		if (e->kind == BLK_DATA &&
+			quarantine_has(p->quarantine, &e->chunk))
+			err = read_now(
+				source, e->off, e->len, w->bytes + e->off);
+	}
+	return err;
+}
+
 static int fold_one(struct pass *p, uint64_t i, unsigned thread)
 {
 	struct worker *w = &p->workers[thread];
@@ -166,6 +196,8 @@ static int fold_one(struct pass *p, uint64_t i, unsigned thread)
 	changed_pages(live_frozen(p->live), p->windows[i], &changed);
 	r->touched = touched(&w->old, &changed);
 	err = rechunk(&job, w->bytes, &w->fresh, &r->read);
+	if (err == 0)
+		err = read_quarantined(p, w, &source);
 	if (err == 0)
 		err = leaf_write(
 			w->writer, &w->fresh, &p->olds[i], w->bytes, &leaf);
@@ -313,7 +345,7 @@ static int fold_disk(struct pass *p, struct clone_disk *d)
 	if (err < 0)
 		return err;
 	p->root = root;
-	err = map_builder_new(d->size, true, base, &p->none, p->writer,
+	err = map_builder_new(d->size, true, base, p->quarantine, p->writer,
 		leaf_writer_batch(p->nodes), &m);
 	if (err < 0)
 		return err;
@@ -341,7 +373,7 @@ static int pass_begin(struct pass *p)
 {
 	struct leaf_writer_params params = { .repo = p->fold->repo,
 		.writer = p->writer,
-		.quarantine = &p->none,
+		.quarantine = p->quarantine,
 		.batch_len = BATCH_LEN };
 	int err = leaf_writer_new(&params, &p->nodes);
 
@@ -371,8 +403,8 @@ static void pass_end(struct pass *p)
 	free(p);
 }
 
-static int fold_disks(const struct fold *f, struct writer *w, struct clone *c,
-	struct fold_stats *stats)
+static int fold_disks(const struct fold *f, struct writer *w,
+	const struct quarantine *q, struct clone *c, struct fold_stats *stats)
 {
 	struct pass *p = calloc(1, sizeof(*p));
 	int err;
@@ -381,6 +413,7 @@ static int fold_disks(const struct fold *f, struct writer *w, struct clone *c,
 		return fail(ENOMEM, "fold: %m");
 	p->fold = f;
 	p->writer = w;
+	p->quarantine = q;
 	err = pass_begin(p);
 	for (size_t i = 0; err == 0 && i < c->disks.n; i++) {
 		struct clone_disk *d = &c->disks.v[i];
@@ -401,20 +434,40 @@ static int fold_disks(const struct fold *f, struct writer *w, struct clone *c,
 	return err;
 }
 
+/* -ESTALE if anything was moved there since the registration. */
+static int check_quarantine(const struct fold *f, const struct quarantine *was)
+{
+	struct quarantine now;
+	int err = quarantine_load(f->repo, &now);
+
+	if (err < 0)
+		return err;
+	if (quarantine_grew(was, &now))
+		err = -ESTALE;
+	quarantine_fini(&now);
+	return err;
+}
+
 /* What changed the document meanwhile was no fold: we have the streams. */
 static int attempt(const struct fold *f, struct fold_stats *stats)
 {
 	struct writer *w = NULL;
 	struct clone c = { 0 };
+	struct quarantine q = { 0 };
 	/* the document first, then the registration that names its version */
 	int err = clone_get(f->repo, &f->clone->id, &c);
 
 	if (err == 0)
 		err = writer_begin(f->repo, WRITER_CLONE, &c.id, c.version, &w);
 	if (err == 0)
-		err = fold_disks(f, w, &c, stats);
+		err = quarantine_load(f->repo, &q);
+	if (err == 0)
+		err = fold_disks(f, w, &q, &c, stats);
+	if (err == 0)
+		err = check_quarantine(f, &q);
 	if (err == 0)
 		err = clone_swap(f->repo, &c);
+	quarantine_fini(&q);
 	if (w)
 		writer_end(w);
 	if (err == 0) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "repo/clone_whole.h"
 #include "repo/diff.h"
 #include "repo/keeper.h"
 #include "repo/live_fold.h"
@@ -351,6 +352,31 @@ static void count_changed(struct open_clone *o, struct point *p)
 	point_fini(&base);
 }
 
+/*
+ * A point must not be made of what is known to be damaged. What was not written
+ * to is taken over unread, so the quarantine is asked, and again once the maps
+ * were walked.
+ */
+static int check_whole(struct open_clone *o)
+{
+	struct quarantine q = { 0 }, now = { 0 };
+	bool again = true;
+	int err = 0;
+
+	while (err == 0 && again) {
+		quarantine_fini(&q);
+		q = now;
+		now = (struct quarantine){ 0 };
+		err = quarantine_load(o->repo, &now);
+		again = err == 0 && quarantine_grew(&q, &now);
+		if (again)
+			err = clone_whole(o->repo, &o->clone, &now);
+	}
+	quarantine_fini(&q);
+	quarantine_fini(&now);
+	return err;
+}
+
 /* Folding held. The clone's roots, read after registering, are the point's. */
 static int publish(
 	struct open_clone *o, const struct fold_stats *stats, struct point *p)
@@ -369,6 +395,8 @@ static int publish(
 		err = clone_get(o->repo, &o->clone.id, &now);
 	if (err == 0)
 		err = describe(&now, stats, p);
+	if (err == 0)
+		err = check_whole(o);
 	if (err == 0)
 		count_changed(o, p);
 	p->end = MAX_OF((int64_t)time(NULL), p->id.time);

@@ -215,7 +215,7 @@ class World:
                 [self.hivefs, self.mnt, "-f"], stderr=log,
                 env=self.environment(True), stdin=subprocess.DEVNULL)
         end = time.monotonic() + TIMEOUT
-        while not os.path.ismount(self.mnt):
+        while not self.is_mounted():
             if daemon.poll() is not None:
                 self.unmount(daemon)
                 raise Ended("mount", daemon.returncode, self.log())
@@ -224,6 +224,12 @@ class World:
                 raise Failure("the mount does not come up")
             time.sleep(0.005)
         return daemon
+
+    def is_mounted(self):
+        try:
+            return os.path.ismount(self.mnt)
+        except OSError:  # its daemon has died
+            return False
 
     def log(self):
         with open(self.path("daemon.log"), errors="replace") as f:

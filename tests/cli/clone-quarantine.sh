@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A commit publishes nothing that is known to be damaged, and what the guest
+# writes over damage, be it the same bytes again, is stored and heals it: a fold
+# must not take a chunk for stored because the map it comes from names it.
+
+. "$(dirname "$0")/common.sh"
+requires python3
+
+cd "$scratch"
+random_image a 8M
+"$HIVEFS" init -q
+"$HIVEFS" backup -q web a
+"$HIVEFS" clone -q web@latest side
+
+# one bit of what lies at 1 MiB
+python3 - a repo/segments <<'END'
+import os, sys
+with open(sys.argv[1], 'rb') as f:
+    f.seek(1 << 20)
+    want = f.read(64)
+for name in os.listdir(sys.argv[2]):
+    with open(os.path.join(sys.argv[2], name), 'r+b') as f:
+        at = f.read().find(want)
+        if at >= 0:
+            f.seek(at + 5)
+            f.write(bytes([want[5] ^ 0x10]))
+            sys.exit(0)
+sys.exit('not found')
+END
+expect_exit 4 "$HIVEFS" verify
+
+refused 4 'disk0: offset [0-9]+: chunk .* quarantine' "$HIVEFS" commit side
+[ "$(points)" = 1 ] || fail "there is a point of it"
+
+# elsewhere in the same window: the window is folded, the damage is not hidden
+mount_repo
+random_bytes 4096 2 | dd of="$mnt/clones/side/disk0.img" bs=4K seek=700 \
+	conv=notrunc status=none
+unmount_repo
+expect_exit 4 "$HIVEFS" commit side
+[ "$(points)" = 1 ] || fail "there is a point of what is damaged"
+
+mount_repo
+dd if=a of="$mnt/clones/side/disk0.img" bs=1M conv=notrunc status=none
+unmount_repo
+"$HIVEFS" commit -q side
+"$HIVEFS" verify -q
+"$HIVEFS" restore -q web@latest b
+same a b
+"$HIVEFS" restore -q web@latest~1 c
+same a c
