@@ -5,14 +5,17 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "src/bytes.h"
 #include "src/log.h"
 #include "src/pool.h"
 
 #define AT_ONCE 128u
+#define PAUSE_SECONDS 10
 
 struct walk {
 	struct part *part;
-	time_t end; /* monotonic; 0: none */
+	unsigned first; /* of the parts of this round */
+	time_t end;     /* monotonic; 0: none */
 };
 
 /* Keys of one part, read when there are enough of them. */
@@ -78,7 +81,8 @@ static int walk_one(void *arg, uint64_t i, unsigned thread)
 {
 	struct walk *w = arg;
 	struct part *p = w->part;
-	struct key prefix = { .len = 1, .b = { p->bytes[i] } };
+	uint8_t byte = p->bytes[w->first + i];
+	struct key prefix = { .len = 1, .b = { byte } };
 	struct batch *b;
 	int r;
 
@@ -94,15 +98,27 @@ static int walk_one(void *arg, uint64_t i, unsigned thread)
 	if (r == 0)
 		r = flush(b);
 	free(b);
-	p->done[p->bytes[i]] = r == 0;
+	p->done[byte] = r == 0;
 	return r;
 }
 
+/* In rounds, so that what was done is known while there is more to do. */
 int part_walk(struct part *p)
 {
 	struct walk w = { .part = p };
+	unsigned round = MAX_OF(4 * p->n_threads, 16u);
+	time_t paused = monotonic();
+	int r = 0;
 
 	if (p->max_seconds)
-		w.end = monotonic() + (time_t)p->max_seconds;
-	return parallel_for(p->n_threads, p->n, walk_one, &w);
+		w.end = paused + (time_t)p->max_seconds;
+	for (; r == 0 && w.first < p->n; w.first += round) {
+		r = parallel_for(p->n_threads, MIN_OF(p->n - w.first, round),
+			walk_one, &w);
+		if (p->pause && monotonic() - paused >= PAUSE_SECONDS) {
+			p->pause(p->arg);
+			paused = monotonic();
+		}
+	}
+	return r;
 }

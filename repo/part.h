@@ -16,6 +16,9 @@ struct part {
 	unsigned max_seconds; /* 0: no bound; else no part is begun later */
 	store_walk_visit visit;
 	void *arg;
+	/* now and then, while no visit runs: `done` is of whole parts; NULL:
+	 * nobody wants to know */
+	void (*pause)(void *arg);
 	bool done[256]; /* set, by first byte */
 };
 

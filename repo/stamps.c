@@ -16,7 +16,23 @@ static struct key stamps_key(void)
 	return key_of("verified", 8);
 }
 
-/* *ret_version is 0 if there is no document. */
+static int take_version(void *arg, const struct doc *doc)
+{
+	*(uint64_t *)arg = doc->version;
+	return 1;
+}
+
+/* Of a document that cannot be read, so that the next times can replace it. */
+static int find_version(struct repo *r, uint64_t *ret)
+{
+	struct key key = stamps_key();
+	int err = store_scan(
+		r->store, COLL_META, &key, SCAN_KEYS, take_version, ret);
+
+	return MIN_OF(err, 0);
+}
+
+/* *ret_version is 0 if there is no document. -EBADMSG: the rest is set, too. */
 static int load(struct repo *r, struct stamps *ret, uint64_t *ret_version)
 {
 	struct key key = stamps_key();
@@ -27,6 +43,8 @@ static int load(struct repo *r, struct stamps *ret, uint64_t *ret_version)
 
 	*ret_version = 0;
 	memset(ret, 0, sizeof(*ret));
+	if (err == -EBADMSG && find_version(r, ret_version) < 0)
+		*ret_version = 0;
 	if (err < 0)
 		return err == -ENOENT ? 0 : err;
 	decode_begin(&in, &d);
@@ -58,6 +76,8 @@ int stamps_save(struct repo *r, const struct stamps *s)
 		struct doc d;
 
 		err = load(r, &all, &version);
+		if (err == -EBADMSG && version)
+			err = 0;
 		for (unsigned i = 0; i < STAMPS; i++)
 			put_le64(times + 8 * (size_t)i,
 				(uint64_t)(s->time[i] ? s->time[i]

@@ -18,7 +18,7 @@ struct stamps {
 	int64_t time[STAMPS]; /* seconds since 1970, UTC; 0: never */
 };
 
-/* All are 0 where none were ever saved. */
+/* All are 0 where none were ever saved, or with -EBADMSG, logged. */
 int must_check stamps_load(struct repo *r, struct stamps *ret);
 
 /* Those of S that are not 0 replace what is there. */

@@ -13,6 +13,7 @@
 #include "repo/label.h"
 #include "repo/listing.h"
 #include "repo/machine.h"
+#include "repo/newest.h"
 #include "repo/part.h"
 #include "repo/reach.h"
 #include "repo/stamps.h"
@@ -33,6 +34,8 @@ struct check {
 	struct fetcher **fetchers;                         /* one a thread */
 	_Atomic uint64_t n_stored, n_chunks, bytes, n_odd; /* of step 4 */
 	struct stamps stamps; /* of what has been verified now */
+	struct part *part;    /* being verified, and when that began */
+	int64_t begun;
 };
 
 static int cancelled(const struct check *c)
@@ -336,44 +339,118 @@ static int report(struct check *c)
 
 static bool is_partial(const struct verify *job)
 {
-	return job->parts || job->older_than || job->max_seconds;
+	return job->parts || job->older_than || job->max_seconds ||
+	       job->newest_first;
 }
 
-static void stamp_parts(struct check *c, const bool *done, int64_t now)
+/* DONE is NULL: all of them. */
+static void stamp_parts(struct check *c, const bool *done)
 {
+	c->result.n_parts = 0;
 	for (unsigned i = 0; i < STAMPS; i++) {
 		if (done && !done[i])
 			continue;
-		c->stamps.time[i] = now;
+		c->stamps.time[i] = c->begun;
 		c->result.n_parts++;
 	}
+}
+
+/* When all of it was verified is worth knowing only if it can be written. */
+static void save_stamps(struct check *c)
+{
+	scoped(repo_closep) struct repo *r = NULL;
+	struct store_info info;
+
+	if (!c->job->heal || c->job->metadata_only || c->index_bad ||
+		c->result.n_parts == 0 ||
+		store_info(c->job->repo->store, &info) < 0 || info.read_only)
+		return;
+	if (repo_open(c->job->repo->url, 0, &r) < 0 ||
+		stamps_save(r, &c->stamps) < 0)
+		log_warn("%s: when this was verified could not be noted",
+			c->job->repo->url);
+}
+
+/*
+ * So that one that is killed has not worked for nothing: the next one goes on
+ * behind it. Damage is reported at the end, so where there is any, all of this
+ * is to be read again if it does not come to that.
+ */
+static void note_parts(void *arg)
+{
+	struct check *c = arg;
+
+	if (damage_any(&c->damage) || c->n_odd || c->result.n_damaged)
+		return;
+	stamp_parts(c, c->part->done);
+	save_stamps(c);
+}
+
+/* Times that cannot be read are damage, and as if there were none. */
+static int choose_parts(struct check *c, uint8_t bytes[STAMPS], unsigned *ret)
+{
+	const struct verify *job = c->job;
+	struct stamps stamps;
+	int r = count_damage(c, stamps_load(job->repo, &stamps));
+
+	if (r < 0)
+		return r;
+	*ret = stamps_choose(&stamps,
+		job->older_than ? c->begun - job->older_than : 0,
+		job->parts ? job->parts : STAMPS, bytes);
+	if (job->progress)
+		job->progress->total = job->progress->total / STAMPS * *ret;
+	return 0;
 }
 
 /* As much of the chunks as was asked for, oldest stamp first. */
 static int check_part(struct check *c)
 {
 	const struct verify *job = c->job;
-	int64_t now = time(NULL);
 	uint8_t bytes[STAMPS];
-	struct stamps stamps;
 	struct part part = { .repo = job->repo,
 		.bytes = bytes,
 		.n_threads = c->n_threads,
 		.max_seconds = job->max_seconds,
 		.visit = visit_stored,
+		.pause = note_parts,
 		.arg = c };
-	int r = stamps_load(job->repo, &stamps);
+	int r = choose_parts(c, bytes, &part.n);
 
 	if (r < 0)
-		return count_damage(c, r);
-	part.n = stamps_choose(&stamps,
-		job->older_than ? now - job->older_than : 0,
-		job->parts ? job->parts : STAMPS, bytes);
-	if (job->progress)
-		job->progress->total = job->progress->total / STAMPS * part.n;
+		return r;
+	c->part = &part;
 	r = part_walk(&part);
 	if (r == 0)
-		stamp_parts(c, part.done, now);
+		stamp_parts(c, part.done);
+	else
+		note_parts(c);
+	c->part = NULL;
+	return count_damage(c, r);
+}
+
+/* The same of what points and clones need, that of the newest first. */
+static int check_newest(struct check *c)
+{
+	const struct verify *job = c->job;
+	uint8_t bytes[STAMPS];
+	bool parts[STAMPS] = { false };
+	struct newest newest = { .repo = job->repo,
+		.users = &c->users,
+		.parts = parts,
+		.n_threads = c->n_threads,
+		.max_seconds = job->max_seconds,
+		.cancel = job->cancel,
+		.visit = visit_stored,
+		.arg = c };
+	unsigned n = 0;
+	int r = choose_parts(c, bytes, &n);
+
+	for (unsigned i = 0; i < n; i++)
+		parts[bytes[i]] = true;
+	if (r == 0)
+		r = newest_walk(&newest);
+	c->result.n_newest = newest.n_points;
 	return count_damage(c, r);
 }
 
@@ -410,22 +487,6 @@ static int check_index(struct check *c)
 	return 0;
 }
 
-/* When all of it was verified is worth knowing only if it can be written. */
-static void save_stamps(struct check *c)
-{
-	scoped(repo_closep) struct repo *r = NULL;
-	struct store_info info;
-
-	if (!c->job->heal || c->job->metadata_only || c->index_bad ||
-		c->result.n_parts == 0 ||
-		store_info(c->job->repo->store, &info) < 0 || info.read_only)
-		return;
-	if (repo_open(c->job->repo->url, 0, &r) < 0 ||
-		stamps_save(r, &c->stamps) < 0)
-		log_warn("%s: when this was verified could not be noted",
-			c->job->repo->url);
-}
-
 /*
  * Whoever reads does not write, so what is to be moved is moved through a
  * handle of its own, and only if there is anything. An index that lost keys
@@ -460,17 +521,19 @@ static int move_damage(struct check *c)
 
 static int check_chunks(struct check *c)
 {
-	int64_t now = time(NULL);
 	int r;
 
-	if (is_partial(c->job)) {
+	c->begun = time(NULL);
+	if (c->job->newest_first) {
+		r = check_newest(c);
+	} else if (is_partial(c->job)) {
 		r = check_part(c);
 	} else {
 		r = check_stored(c, COLL_MAPS);
 		if (r == 0)
 			r = check_stored(c, COLL_CHUNKS);
 		if (r == 0)
-			stamp_parts(c, NULL, now);
+			stamp_parts(c, NULL);
 	}
 	c->result.n_chunks = c->n_chunks;
 	c->result.bytes = c->bytes;

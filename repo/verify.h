@@ -52,6 +52,9 @@ struct verify {
 	unsigned parts;
 	int64_t older_than;
 	unsigned max_seconds;
+	/* those that the newest points need come first, and what nothing needs
+	 * not at all; notes no times, as these are of whole parts */
+	bool newest_first;
 	unsigned n_threads; /* 0: as fits this host */
 	struct verify_progress *progress;
 	const _Atomic bool *cancel; /* NULL, or true to stop: -ECANCELED */
@@ -75,8 +78,9 @@ struct verify_result {
 	uint64_t n_ranges;      /* times damage() was called */
 	uint64_t n_quarantined; /* of n_damaged: moved to the quarantine */
 	uint64_t n_healed;      /* were in it and are whole again */
-	bool index_bad;   /* it lists others than it counts: to be rebuilt */
-	unsigned n_parts; /* of STAMPS, whose chunks were re-hashed */
+	bool index_bad;    /* it lists others than it counts: to be rebuilt */
+	unsigned n_parts;  /* of STAMPS, whose chunks were re-hashed */
+	uint64_t n_newest; /* of newest_first: points, all of which was read */
 };
 
 /* 0 also if damage was found: that is result->n_damaged > 0. */

@@ -4,7 +4,8 @@
 # Guards verifying a part at a time: samples take the part that was verified
 # longest ago, so that so many of them read everything and find what is damaged;
 # what was verified lately can be left out; a time that is up ends it early and
-# the next one goes on.
+# the next one goes on; so it does after one that was stopped; what the newest
+# point needs can come first.
 
 . "$(dirname "$0")/common.sh"
 requires jq python3
@@ -47,6 +48,24 @@ json_of "$HIVEFS" verify --json
 json_of "$HIVEFS" verify --report-only --sample 1% --json
 [ "$(summary .parts)" = 3 ] || fail "rounds down"
 
+# the newest first: what it needs, and of older ones what they need besides
+cp a b
+change_image b 5
+"$HIVEFS" backup -q web b
+all=$("$HIVEFS" status --json | jq 'select(.type == "summary").chunks')
+json_of "$HIVEFS" verify --newest-first --json
+[ "$(summary '"\(.newest_points) \(.chunks)"')" = "2 $all" ] ||
+	fail "$(summary .)"
+[ "$(summary .parts)" = 0 ] || fail "notes times of parts"
+json_of "$HIVEFS" verify --newest-first --sample 25% --json
+[ "$(summary ".chunks > 0 and .chunks < $all / 2")" = true ] ||
+	fail "$(summary .)"
+refused 2 'reads no chunks' "$HIVEFS" verify --metadata --newest-first
+"$HIVEFS" rm -q web@latest
+json_of "$HIVEFS" verify --newest-first --json
+[ "$(summary '"\(.newest_points) \(.chunks)"')" = "1 $chunks" ] ||
+	fail "$(summary .)"
+
 # damage is found by one of so many samples, and moved
 rm -r repo
 cp -a whole repo
@@ -59,6 +78,12 @@ with open(name, 'r+b') as f:
     f.seek(100000)
     f.write(bytes([byte ^ 1]))
 PY
+cp -a repo damaged
+expect_exit 4 "$HIVEFS" verify --newest-first --json
+cp stdout json
+[ "$(summary '"\(.damaged) \(.quarantined)"')" = "1 1" ] || fail "$(summary .)"
+rm -r repo
+mv damaged repo
 found=0
 for day in 1 2 3 4 5; do
 	code=0
@@ -73,3 +98,31 @@ done
 [ $found = 1 ] || fail "found $found times"
 "$HIVEFS" backup -q web a
 "$HIVEFS" verify -q
+
+# stopped in the middle: the next one goes on behind it
+random_image big 320M 5
+"$HIVEFS" backup -q big big
+all=$("$HIVEFS" status --json | jq 'select(.type == "summary").chunks')
+for ((n = 0; n < 10; n++)); do
+	export CLOCK_SHIFT=$(((10 + n) * 86400))
+	code=0
+	LD_PRELOAD=$CLOCK "$HIVEFS" verify -q --max-duration 1h \
+		--threads 1 2>stderr &
+	pid=$!
+	# bytes that it has read
+	until [ "$(sed -n 's/^rchar: //p' /proc/$pid/io 2>/dev/null ||
+		echo 999999999)" -gt 100000000 ]; do
+		sleep 0.01
+	done
+	kill -INT $pid 2>/dev/null || true
+	wait $pid || code=$?
+	[ $code != 0 ] || continue
+	[ $code = 130 ] || fail "exit $code: $(cat stderr)"
+	json_of env LD_PRELOAD="$CLOCK" "$HIVEFS" verify --older-than 12h --json
+	[ "$(summary ".parts > 0 and .parts < 256 and .chunks > 0 and
+		.chunks < $all")" = true ] || fail "goes not on: $(summary .)"
+	json_of env LD_PRELOAD="$CLOCK" "$HIVEFS" verify --older-than 12h --json
+	[ "$(summary .parts)" = 0 ] || fail "not all of it"
+	break
+done
+[ $n -lt 10 ] || fail "none was stopped in time"

@@ -54,6 +54,24 @@ expect_exit 1 "$HIVEFS" boot web@latest --print
 expect_said "is not mounted here"
 nothing_left
 
+# the same as a part of verify: in its report and its exit code
+test_verify() {
+	"$HIVEFS" verify --boot web@latest "$@" -- --memory 256 --accel tcg
+}
+expect_exit 0 test_verify --until "hivefs demo: booted" --timeout 200 --json
+jq -e -s '(.[0] | .type == "boot" and .up and .seconds > 0) and
+	(last | .type == "summary" and .verb == "verify" and .up and
+	.chunks > 0 and .damaged == 0)' "$scratch/stdout" >/dev/null ||
+	fail "$(cat "$scratch/stdout")"
+expect_exit 4 test_verify --metadata --until never --timeout 1
+expect_said "not up in time"
+expect_said "no damage"
+expect_exit 1 "$HIVEFS" verify --boot web@latest~3 --until x
+expect_exit 2 "$HIVEFS" verify --boot web@latest
+expect_exit 2 "$HIVEFS" verify --timeout 3
+expect_exit 2 "$HIVEFS" verify -- --memory 3
+nothing_left
+
 # killed in the middle: hivefs itself, with and without a mount of its own
 for signal in INT TERM KILL; do
 	"$HIVEFS" boot web@latest --headless --memory 256 --accel tcg \
