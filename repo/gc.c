@@ -113,17 +113,24 @@ static int find_limit(struct gc_state *g)
 	return 0;
 }
 
+/* What the first listing had is marked. */
+static void drop_marked(const struct gc_state *g, struct gc_root_list *roots)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < roots->n; i++)
+		if (!digest_set_find(&g->marked, &roots->v[i].digest))
+			roots->v[n++] = roots->v[i];
+	roots->n = n;
+}
+
 static int save_since(struct gc_state *g)
 {
 	struct gc_roots again = { 0 };
 	int r = gc_roots_again(g, &again);
-	size_t n = 0;
 
-	/* what the first listing had is marked */
-	for (size_t i = 0; i < again.live.n; i++)
-		if (!digest_set_find(&g->marked, &again.live.v[i].digest))
-			again.live.v[n++] = again.live.v[i];
-	again.live.n = n;
+	drop_marked(g, &again.live);
+	drop_marked(g, &again.let_go);
 	if (r == 0)
 		r = gc_save(g, &again);
 	gc_roots_fini(&again);

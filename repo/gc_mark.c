@@ -82,9 +82,20 @@ static int unreadable(struct gc_state *g, struct damage *damage,
 		g->repo->url);
 }
 
-static int traverse(struct gc_state *g, const struct gc_roots *r,
-	const struct reach_visitor *visitor, uint64_t *ret_maps)
+static bool any_unreadable(const struct damage *d)
 {
+	for (size_t i = 0; i < d->maps.items.n; i++)
+		if (d->maps.items.v[i].flags & DAMAGE_ANY_LEVEL)
+			return true;
+	return false;
+}
+
+/* USERS is NULL where maps may be missing. */
+static int traverse(struct gc_state *g, const struct gc_root_list *roots,
+	const struct damage_users *users, const struct reach_visitor *visitor,
+	uint64_t *ret_maps)
+{
+	static const struct damage_users nobody;
 	struct reach *reach = NULL;
 	struct damage damage;
 	uint64_t n_chunks;
@@ -93,13 +104,12 @@ static int traverse(struct gc_state *g, const struct gc_roots *r,
 	damage_init(&damage);
 	err = reach_new(g->repo, g->n_threads, g->job->cancel, &damage, visitor,
 		&reach);
-	for (size_t i = 0; err == 0 && i < r->live.n; i++)
-		err = reach_add(
-			reach, &r->live.v[i].digest, r->live.v[i].level);
+	for (size_t i = 0; err == 0 && i < roots->n; i++)
+		err = reach_add(reach, &roots->v[i].digest, roots->v[i].level);
 	if (err == 0)
 		err = reach_run(reach, ret_maps, &n_chunks);
-	if (err == 0 && damage_any(&damage))
-		err = unreadable(g, &damage, &r->users);
+	if (err == 0 && (users ? damage_any(&damage) : any_unreadable(&damage)))
+		err = unreadable(g, &damage, users ? users : &nobody);
 	if (reach)
 		reach_free(reach);
 	damage_fini(&damage);
@@ -113,7 +123,7 @@ int gc_mark(struct gc_state *g, const struct gc_roots *r)
 		.arg = g,
 		.done = &g->progress->done };
 
-	return traverse(g, r, &visitor, &g->result.n_maps);
+	return traverse(g, &r->live, &r->users, &visitor, &g->result.n_maps);
 }
 
 struct saving {
@@ -201,7 +211,9 @@ int gc_save(struct gc_state *g, const struct gc_roots *r)
 	int err;
 
 	pthread_mutex_init(&s.lock, NULL);
-	err = traverse(g, r, &visitor, &n);
+	err = traverse(g, &r->live, &r->users, &visitor, &n);
+	if (err == 0)
+		err = traverse(g, &r->let_go, NULL, &visitor, &n);
 	pthread_mutex_destroy(&s.lock);
 	return err;
 }

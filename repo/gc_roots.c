@@ -15,6 +15,7 @@ void gc_roots_fini(struct gc_roots *r)
 	for (size_t i = 0; i < r->clones.n; i++)
 		vec_fini(&r->clones.v[i].gone);
 	vec_fini(&r->live);
+	vec_fini(&r->let_go);
 	vec_fini(&r->points);
 	vec_fini(&r->dead);
 	vec_fini(&r->clones);
@@ -42,13 +43,13 @@ static int no_memory(void)
 }
 
 static int add_root(
-	struct gc_roots *to, const struct digest *root, uint64_t size)
+	struct gc_root_list *to, const struct digest *root, uint64_t size)
 {
 	struct gc_root r = { .digest = *root, .level = map_root_level(size) };
 
 	if (digest_is_none(root))
 		return 0;
-	return vec_add(&to->live, r) < 0 ? no_memory() : 0;
+	return vec_add(to, r) < 0 ? no_memory() : 0;
 }
 
 static int add_point(
@@ -68,7 +69,7 @@ static int add_point(
 					      "again",
 					      time_text(id->time, when));
 	for (size_t i = 0; r == 0 && i < p.disks.n; i++)
-		r = add_root(to, &p.disks.v[i].root, p.disks.v[i].size);
+		r = add_root(&to->live, &p.disks.v[i].root, p.disks.v[i].size);
 	if (r == 0 && vec_add(&to->users.points, *id) < 0)
 		r = no_memory();
 	point_fini(&p);
@@ -140,7 +141,7 @@ static int add_clone(struct gc_roots *to, const struct clone *c)
 	for (size_t i = 0; r == 0 && i < c->disks.n; i++) {
 		const struct clone_disk *d = &c->disks.v[i];
 
-		r = add_root(to, &d->root, d->size);
+		r = add_root(&to->live, &d->root, d->size);
 		if (r == 0 && vec_add(&to->streams, d->stream) < 0)
 			r = no_memory();
 	}
@@ -182,7 +183,7 @@ static int again_clone(
 
 	for (size_t i = 0; r == 0 && i < c->retired.n; i++)
 		if (!was_gone(first, &c->retired.v[i]))
-			r = add_root(to, &c->retired.v[i].root,
+			r = add_root(&to->let_go, &c->retired.v[i].root,
 				c->retired.v[i].size);
 	return r;
 }

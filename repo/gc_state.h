@@ -22,8 +22,12 @@ struct gc_clone {
 };
 
 /* What there was when it was listed. */
+struct gc_root_list vec(struct gc_root);
+
 struct gc_roots {
-	struct vec(struct gc_root) live;
+	struct gc_root_list live;
+	/* what clones have let go of since the first listing; see gc_save() */
+	struct gc_root_list let_go;
 	struct vec(struct point_id) points; /* all but tombstones, sorted */
 	struct vec(struct point_id) dead;   /* of those: removed */
 	struct vec(struct gc_clone) clones;

@@ -8,7 +8,8 @@
 #                        [--json]
 #
 # Without an IMAGE one of some 2 GiB is made of this system's own files. PARTs
-# are write zero warm cold clone scatter open cloneboot formats boot points huge;
+# are write zero verify gc warm cold clone scatter open cloneboot formats boot points
+# huge;
 # without --only it is all of them. DIR (else $TMPDIR or /tmp) needs three times
 # the size of the image, and 10 GiB.
 #
@@ -24,7 +25,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
-parts=(write zero warm cold clone scatter open cloneboot formats boot points
+parts=(write zero verify gc warm cold clone scatter open cloneboot formats boot points
 	huge)
 image=
 scratch=${TMPDIR:-/tmp}
@@ -308,6 +309,62 @@ part_zero() {
 	ceiling read "$holes"
 	backup "holes$round" "$holes"
 	note holes "$(calc "$len / $seconds")" "$ceiling"
+}
+
+segment_bytes() {
+	cat "$repo"/segments/* | wc -c
+}
+
+# How fast the segments can be read, in order: sets $bytes and $ceiling.
+read_segments() {
+	local t0=$EPOCHREALTIME
+	bytes=$(segment_bytes)
+	ceiling=$(calc "$bytes / ($EPOCHREALTIME - $t0)")
+}
+
+# Plain bytes, as the ceiling's; of the second row stored ones, as they are read.
+part_verify() {
+	local plain stored
+	whole_repository
+	plain=$("$hivefs" show vm@latest --json | head -1 | jq '.disks[0].new')
+	warm "$image" "$repo"/segments/*
+	ceiling decode "$image"
+	timed "$hivefs" verify --quiet
+	note verify "$(calc "$plain / $seconds")" "$ceiling"
+	stored=$seconds
+	read_segments
+	note verify_read "$(calc "$bytes / $stored")" "$ceiling"
+	ceiling decode "$image"
+	timed "$hivefs" verify --quiet --sample 100%
+	note verify_part "$(calc "$plain / $seconds")" "$ceiling"
+	cold "$repo"/segments/* "$repo"/index/*
+	timed "$hivefs" verify --quiet
+	stored=$seconds
+	cold "$repo"/segments/*
+	read_segments
+	note verify_disk "$(calc "$bytes / $stored")" "$ceiling"
+}
+
+# A repository twice as large, of which half goes.
+part_gc() {
+	local other=$dir/other
+	fresh_repository
+	backup vm "$image"
+	sync -f "$dir"
+	read_segments
+	timed "$hivefs" gc --quiet
+	note gc_idle "$(calc "$bytes / $seconds")" "$ceiling"
+	# no chunk of it is one of the image's
+	[ -e "$other" ] || openssl enc -aes-128-ctr -nosalt -pass pass:bench \
+		-pbkdf2 -iter 1 -in "$image" -out "$other" 2>/dev/null
+	backup other "$other"
+	"$hivefs" rm --quiet --last other@latest
+	sync -f "$dir"
+	read_segments
+	timed "$hivefs" gc --quiet
+	note gc_half "$(calc "$bytes / $seconds")" "$ceiling"
+	note_value gc_rss "$((rss / 1024))"
+	[ "$round" != "$repeat" ] || rm -rf --one-file-system "$other" "$repo"
 }
 
 whole_repository() {
@@ -836,12 +893,19 @@ value() {
 table() {
 	local cache=256 # MiB, what a mount has unless told otherwise
 	[ $json = yes ] || line what hivefs baseline ratio goal ''
-	row first B/s 0.7 'first backup / hash, compress'
-	row first_check B/s - '  / hash, compress, decompress, compare'
+	row first_check B/s 0.7 'first backup / hash, compress, check'
+	row first B/s - '  / hash, compress alone'
 	row again B/s 0.7 'unchanged again / hash'
 	row again_cold B/s 0.7 '  of a cold source / the same, cold'
 	row zeroes B/s 0.7 'zeroes / read'
 	row holes B/s 0.7 'holes / read'
+	row verify B/s 0.8 'verify / decompress, hash'
+	row verify_part B/s - '  in parts by digest'
+	row verify_read B/s - '  / read the segments'
+	row verify_disk B/s - '  the disk cold / the same'
+	row gc_idle B/s - 'gc, nothing to free / read the segments'
+	row gc_half B/s - '  half of it to free'
+	value gc_rss MiB - '  most memory'
 	row restore B/s - 'restore / cp, both synced'
 	value first_cpu s - 'first backup, processor time'
 	value first_rss MiB - 'first backup, most memory'
