@@ -76,15 +76,25 @@ static int add_point(
 	return r;
 }
 
-/* Removed ones are not even read. */
+/*
+ * Removed ones are not even read. Where a copy was given up another one may
+ * still publish: that place is looked at again, as if it had not been listed.
+ */
 static int first_point(
 	struct gc_state *g, const struct point_id *id, struct gc_roots *to)
 {
+	struct point_place place;
 	struct label l;
 	int r = label_get(g->repo, id, &l);
 
+	if (r == 0 && !l.removed)
+		r = point_place(g->repo, id, &place);
+	if (r == -EBADMSG)
+		return add_point(g, id, to);
 	if (r < 0)
 		return r;
+	if (!l.removed && place.state == POINT_FENCED)
+		return 0;
 	if (vec_add(&to->points, *id) < 0)
 		return no_memory();
 	if (!l.removed)

@@ -18,7 +18,8 @@ static const char *env(const char *name)
 	return v && *v ? v : NULL;
 }
 
-static int from_file(const char *path, char **ret)
+/* WHAT names the path in messages. */
+static int from_file(const char *what, const char *path, char **ret)
 {
 	FILE *f = fopen(path, "re");
 	char *line = NULL;
@@ -26,7 +27,7 @@ static int from_file(const char *path, char **ret)
 	ssize_t n;
 
 	if (!f)
-		return fail(errno, "$HIVEFS_REPO_FILE: %s: %m", path);
+		return fail(errno, "%s: %s: %m", what, path);
 	errno = 0;
 	n = getline(&line, &cap, f);
 	if (n < 0 && errno != 0) {
@@ -34,7 +35,7 @@ static int from_file(const char *path, char **ret)
 
 		free(line);
 		fclose(f);
-		return fail(err, "$HIVEFS_REPO_FILE: %s: read: %m", path);
+		return fail(err, "%s: %s: read: %m", what, path);
 	}
 	fclose(f);
 	if (n > 0)
@@ -42,8 +43,7 @@ static int from_file(const char *path, char **ret)
 	if (n <= 0 || !*line) {
 		free(line);
 		return fail(EINVAL,
-			"$HIVEFS_REPO_FILE: %s: its first line names no "
-			"repository",
+			"%s: %s: its first line names no repository", what,
 			path);
 	}
 	*ret = line;
@@ -113,12 +113,20 @@ int repo_location(const char *given, char **ret)
 	if (!given)
 		given = env("HIVEFS_REPO");
 	if (!given && file)
-		r = from_file(file, &text);
+		r = from_file("$HIVEFS_REPO_FILE", file, &text);
 	else if (!given)
 		r = by_default(&text);
 	else if (!(text = strdup(given)))
 		r = fail(ENOMEM, "repository: %m");
 	return r < 0 || !text ? r : make_absolute(text, ret);
+}
+
+int repo_location_in(const char *what, const char *path, char **ret)
+{
+	char *text;
+	int r = from_file(what, path, &text);
+
+	return r < 0 ? r : make_absolute(text, ret);
 }
 
 int repo_location_prepare(const char *given, const char *path)

@@ -15,6 +15,9 @@
  */
 int must_check repo_location(const char *given, char **ret);
 
+/* That in the first line of the file PATH, which messages call WHAT. */
+int must_check repo_location_in(const char *what, const char *path, char **ret);
+
 /*
  * The directories above PATH are made if GIVEN and the environment say nothing,
  * so that it is the default: a new home has no ~/.local/share.

@@ -46,17 +46,15 @@ int machine_get(struct repo *r, const char *name, struct uuid *ret)
 	return err;
 }
 
-int machine_ensure(struct repo *r, const char *name, struct uuid *ret)
+/* -EEXIST, quietly, if the name is taken. */
+static int insert(struct repo *r, const char *name, const struct uuid *uuid)
 {
-	struct uuid uuid = uuid_random();
 	bson_t b = BSON_INITIALIZER;
 	struct doc d;
-	int err = machine_get(r, name, ret);
+	int err;
 
-	if (err != -ENOENT)
-		return err;
 	BSON_APPEND_BINARY(
-		&b, "uuid", BSON_SUBTYPE_BINARY, uuid.b, sizeof(uuid.b));
+		&b, "uuid", BSON_SUBTYPE_BINARY, uuid->b, sizeof(uuid->b));
 	d = (struct doc){ .coll = COLL_MACHINES,
 		.key = key_of(name, strlen(name)),
 		.version = 1,
@@ -64,11 +62,39 @@ int machine_ensure(struct repo *r, const char *name, struct uuid *ret)
 		.len = b.len };
 	err = store_insert(r->store, &d);
 	bson_destroy(&b);
+	return err;
+}
+
+int machine_ensure(struct repo *r, const char *name, struct uuid *ret)
+{
+	struct uuid uuid = uuid_random();
+	int err = machine_get(r, name, ret);
+
+	if (err != -ENOENT)
+		return err;
+	err = insert(r, name, &uuid);
 	/* another first backup was faster: its uuid is the machine's */
 	if (err == -EEXIST)
 		return machine_get(r, name, ret);
 	if (err == 0)
 		*ret = uuid;
+	return err;
+}
+
+int machine_adopt(struct repo *r, const char *name, const struct uuid *uuid)
+{
+	struct uuid there;
+	int err = machine_get(r, name, &there);
+
+	if (err == -ENOENT) {
+		err = insert(r, name, uuid);
+		there = *uuid;
+	}
+	/* somebody else's, or that of another copy */
+	if (err == -EEXIST)
+		err = machine_get(r, name, &there);
+	if (err == 0 && memcmp(&there, uuid, sizeof(there)) != 0)
+		err = -EEXIST;
 	return err;
 }
 

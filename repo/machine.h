@@ -23,6 +23,13 @@ int must_check machine_ensure(
 	struct repo *r, const char *name, struct uuid *ret);
 
 /*
+ * Enters the machine UUID of another repository under its name, if that is
+ * free. -EEXIST, quietly: it is another machine's here.
+ */
+int must_check machine_adopt(
+	struct repo *r, const char *name, const struct uuid *uuid);
+
+/*
  * The name of the machine UUID, for messages, or the uuid itself if none that
  * can be read has it; owned. NULL only if there is no memory.
  */

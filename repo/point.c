@@ -156,6 +156,18 @@ static void encode(const struct point *p, bson_t *b)
 	bson_append_array_end(b, &disks);
 }
 
+/* First all that it reaches, then the point, then the news of it. */
+static int publish(struct repo *r, const struct doc *d)
+{
+	int err = store_sync(r->store);
+
+	if (err == 0)
+		err = d->version == 1
+			      ? store_insert(r->store, d)
+			      : store_replace(r->store, d, d->version - 1);
+	return err < 0 ? err : store_sync(r->store);
+}
+
 int point_insert(struct repo *r, const struct point *p)
 {
 	bson_t b = BSON_INITIALIZER;
@@ -168,14 +180,22 @@ int point_insert(struct repo *r, const struct point *p)
 		.version = 1,
 		.body = bson_get_data(&b),
 		.len = b.len };
-	/* first all that it reaches, then the point, then the news of it */
-	err = store_sync(r->store);
-	if (err == 0)
-		err = store_insert(r->store, &d);
-	if (err == 0)
-		err = store_sync(r->store);
+	err = publish(r, &d);
 	bson_destroy(&b);
 	return err;
+}
+
+int point_copy(
+	struct repo *r, const struct doc *doc, const struct point_place *place)
+{
+	struct doc d = { .coll = COLL_POINTS,
+		.key = doc->key,
+		.version = place->version + 1,
+		.body = doc->body,
+		.len = doc->len };
+	int err = publish(r, &d);
+
+	return err == -ESTALE || err == -ENOENT ? -EEXIST : err;
 }
 
 static int decode_disk(bson_iter_t *i, struct point *p)
@@ -223,7 +243,7 @@ static void decode_parent(struct decode *in, struct point *p)
 	p->has_parent = id_parse(b, &p->parent) == 0;
 }
 
-/* ret->id is set; -ENOENT, quietly, for a tombstone. */
+/* ret->id is set; -ENOENT, quietly, for a tombstone or a fence. */
 static int decode_point(const struct doc *d, struct point *ret)
 {
 	struct decode in;
@@ -232,7 +252,7 @@ static int decode_point(const struct doc *d, struct point *ret)
 	int err = 0;
 
 	decode_begin(&in, d);
-	if (decode_bool(&in, "tombstone"))
+	if (decode_bool(&in, "tombstone") || decode_bool(&in, "fenced"))
 		return -ENOENT;
 	ret->machine = decode_text(&in, "machine");
 	decode_parent(&in, ret);
@@ -344,19 +364,80 @@ int point_forbid(struct repo *r, const struct point_id *id)
 	return -EEXIST;
 }
 
+int point_place(
+	struct repo *r, const struct point_id *id, struct point_place *ret)
+{
+	struct key key = point_key(id);
+	struct point_place p = { POINT_NONE };
+	struct decode in;
+	struct doc d;
+	int err = store_get(r->store, COLL_POINTS, &key, &d);
+
+	if (err == 0) {
+		decode_begin(&in, &d);
+		p.version = d.version;
+		p.state = decode_bool(&in, "tombstone") ? POINT_TOMBSTONE
+			  : decode_bool(&in, "fenced")  ? POINT_FENCED
+							: POINT_WHOLE;
+		doc_fini(&d);
+	}
+	if (err < 0 && err != -ENOENT)
+		return err;
+	*ret = p;
+	return 0;
+}
+
+/* The place's version counts up, so that nobody swaps the one it had. */
+int point_fence(struct repo *r, const struct point_id *id, uint64_t version)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+	int err;
+
+	BSON_APPEND_BOOL(&b, "fenced", true);
+	BSON_APPEND_INT64(&b, "time", time(NULL));
+	d = (struct doc){ .coll = COLL_POINTS,
+		.key = point_key(id),
+		.version = version + 1,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	err = version ? store_replace(r->store, &d, version)
+		      : store_insert(r->store, &d);
+	bson_destroy(&b);
+	return err == -EEXIST || err == -ESTALE || err == -ENOENT ? 0 : err;
+}
+
+/*
+ * What a damaged document's version is, its record does not say: 1, but of a
+ * point that was copied into a place where another copy had been given up.
+ */
+static int bury_damaged(struct repo *r, const struct point_id *id)
+{
+	int err = -ESTALE;
+
+	for (uint64_t version = 1; err == -ESTALE && version < 8; version++)
+		err = put_tombstone(r, id, version, 0);
+	return err == -ESTALE ? 0 : err;
+}
+
 /* A damaged one is buried, too. */
 int point_bury(struct repo *r, const struct point_id *id)
 {
+	struct point_place place;
 	struct point p = { 0 };
-	int err = point_read(r, id, &p);
-	int64_t end = err == 0 ? p.end : 0;
+	int err = point_place(r, id, &place);
+	int64_t end;
 
-	point_fini(&p);
-	if (err == -ENOENT)
-		return 0;
-	if (err < 0 && err != -EBADMSG)
+	if (err == -EBADMSG)
+		return bury_damaged(r, id);
+	if (err < 0 || place.state != POINT_WHOLE)
 		return err;
-	err = put_tombstone(r, id, 1, end);
+	err = point_read(r, id, &p);
+	end = err == 0 ? p.end : 0;
+	point_fini(&p);
+	if (err < 0 && err != -ENOENT && err != -EBADMSG)
+		return err;
+	err = put_tombstone(r, id, place.version, end);
 	return err == -ESTALE ? 0 : err;
 }
 

@@ -108,6 +108,35 @@ int must_check point_forbid(struct repo *r, const struct point_id *id);
 /* Puts a tombstone in the place of one that was removed. */
 int must_check point_bury(struct repo *r, const struct point_id *id);
 
+/* What is under the key of a point. */
+enum point_state {
+	POINT_NONE,
+	POINT_FENCED, /* none: who was about to copy one here was given up */
+	POINT_TOMBSTONE,
+	POINT_WHOLE, /* also one that was removed, until gc buries it */
+};
+
+struct point_place {
+	enum point_state state;
+	uint64_t version; /* of the document; 0: POINT_NONE */
+};
+int must_check point_place(
+	struct repo *r, const struct point_id *id, struct point_place *ret);
+
+/*
+ * Publishes the document of a point as another repository has it, as
+ * point_insert() does, where the place is as it was: -EEXIST, quietly, if not.
+ */
+int must_check point_copy(
+	struct repo *r, const struct doc *doc, const struct point_place *place);
+
+/*
+ * Makes sure that whoever is about to copy a point to a place with VERSION will
+ * not: 0 also if that was so.
+ */
+int must_check point_fence(
+	struct repo *r, const struct point_id *id, uint64_t version);
+
 /*
  * Of points of a machine that share a second all but one have their alias in
  * their name. That one is the first that was published, so that no name comes

@@ -18,7 +18,8 @@ struct writer {
 	struct uuid id, target;
 	enum writer_kind kind;
 	uint64_t target_version;
-	int64_t time; /* of the point; 0: not said yet */
+	int64_t time;      /* of the point; 0: not said yet */
+	struct uuid point; /* of a copy: the id of its first writer */
 	uint64_t generation;
 	bool must_look; /* a collection was under way when we registered */
 	pthread_mutex_t lock;
@@ -46,8 +47,11 @@ static int put(struct writer *w, uint64_t version)
 	BSON_APPEND_BINARY(&b, "target", BSON_SUBTYPE_BINARY, w->target.b,
 		sizeof(w->target.b));
 	BSON_APPEND_INT64(&b, "version", (int64_t)w->target_version);
-	if (w->time)
+	if (w->time || w->kind == WRITER_COPY)
 		BSON_APPEND_INT64(&b, "time", w->time);
+	if (w->kind == WRITER_COPY)
+		BSON_APPEND_BINARY(&b, "point", BSON_SUBTYPE_BINARY, w->point.b,
+			sizeof(w->point.b));
 	d = (struct doc){ .coll = COLL_WRITERS,
 		.key = key_of(w->id.b, sizeof(w->id.b)),
 		.version = version,
@@ -97,19 +101,16 @@ static int seek_older(void *arg, const struct doc *d)
 	return d->generation < w->generation;
 }
 
-int writer_begin(struct repo *r, enum writer_kind kind,
-	const struct uuid *target, uint64_t version, struct writer **ret)
+static int begin(struct repo *r, const struct writer *what, struct writer **ret)
 {
-	struct writer *w = calloc(1, sizeof(*w));
+	struct writer *w = malloc(sizeof(*w));
 	int err;
 
 	if (!w)
 		return fail(ENOMEM, "writer: %m");
+	*w = *what;
 	w->repo = r;
 	w->id = uuid_random();
-	w->kind = kind;
-	w->target = *target;
-	w->target_version = version;
 	w->last_beat = monotonic();
 	pthread_mutex_init(&w->lock, NULL);
 	err = sign_on(w);
@@ -127,6 +128,28 @@ int writer_begin(struct repo *r, enum writer_kind kind,
 	w->must_look = err > 0;
 	*ret = w;
 	return 0;
+}
+
+int writer_begin(struct repo *r, enum writer_kind kind,
+	const struct uuid *target, uint64_t version, struct writer **ret)
+{
+	const struct writer what = {
+		.kind = kind, .target = *target, .target_version = version
+	};
+
+	return begin(r, &what, ret);
+}
+
+int writer_begin_copy(struct repo *r, const struct point_id *id,
+	uint64_t version, struct writer **ret)
+{
+	const struct writer what = { .kind = WRITER_COPY,
+		.target = id->machine,
+		.target_version = version,
+		.time = id->time,
+		.point = id->writer };
+
+	return begin(r, &what, ret);
 }
 
 int writer_aim(struct writer *w, int64_t time)

@@ -26,10 +26,19 @@ enum writer_kind {
 	/* the clone TARGET, by a swap of its document's VERSION, or, if that
 	 * is 0, by an insert: read *before* this is called */
 	WRITER_CLONE = 2,
+	/* a point that another repository has, under the id that it has there,
+	 * by a swap of that place's VERSION, or, if that is 0, by an insert:
+	 * read *before* this is called. An id that is not ours, so a tombstone
+	 * as a fence would keep the point from ever being copied */
+	WRITER_COPY = 3,
 };
 
 int must_check writer_begin(struct repo *r, enum writer_kind kind,
 	const struct uuid *target, uint64_t version, struct writer **ret);
+
+/* A WRITER_COPY of the point ID. */
+int must_check writer_begin_copy(struct repo *r, const struct point_id *id,
+	uint64_t version, struct writer **ret);
 
 /*
  * Says the time in the key of the point that will be published, without which a

@@ -25,11 +25,13 @@ static int decode(const struct doc *doc, struct writer_seen *ret)
 	memcpy(w.id.b, doc->key.b, sizeof(w.id.b));
 	decode_begin(&in, doc);
 	w.kind = (enum writer_kind)decode_i32(
-		&in, "kind", WRITER_POINT, WRITER_CLONE);
+		&in, "kind", WRITER_POINT, WRITER_COPY);
 	decode_bytes(&in, "target", w.target.b, sizeof(w.target.b));
 	w.target_version = (uint64_t)decode_i64(&in, "version", 0, INT64_MAX);
 	if (decode_has(&in, "time"))
 		w.time = decode_i64(&in, "time", 0, INT64_MAX);
+	if (w.kind == WRITER_COPY)
+		decode_bytes(&in, "point", w.point.b, sizeof(w.point.b));
 	err = decode_end(&in, "writer");
 	if (err == 0)
 		*ret = w;
@@ -102,6 +104,10 @@ static int fence(struct repo *r, const struct writer_seen *w)
 
 	if (w->kind == WRITER_CLONE)
 		return clone_fence(r, &w->target, w->target_version);
+	if (w->kind == WRITER_COPY) {
+		point.writer = w->point;
+		return point_fence(r, &point, w->target_version);
+	}
 	/* that it is to remove a document that says no time is fence enough:
 	 * to say one it must find the document */
 	if (w->time == 0)
@@ -178,6 +184,13 @@ struct waiting {
 	bool said;
 };
 
+static const char *noun(enum writer_kind kind)
+{
+	return kind == WRITER_POINT  ? "a backup"
+	       : kind == WRITER_COPY ? "a copy"
+				     : "a clone's writer";
+}
+
 static int consider(
 	struct waiting *w, const struct writer_seen *seen, bool alone)
 {
@@ -188,8 +201,7 @@ static int consider(
 		return err;
 	log_info(alone ? "%s that died is given up"
 		       : "%s that was silent for %u seconds is given up",
-		seen->kind == WRITER_POINT ? "a backup" : "a clone's writer",
-		w->patience);
+		noun(seen->kind), w->patience);
 	w->n_given_up++;
 	return writer_give_up(w->repo, seen);
 }

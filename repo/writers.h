@@ -20,8 +20,9 @@ struct writer_seen {
 	uint64_t version; /* the heartbeat's value */
 	uint64_t generation;
 	enum writer_kind kind;
-	uint64_t target_version; /* of a clone */
+	uint64_t target_version; /* of a clone, or of a copy's place */
 	int64_t time;            /* of a point; 0: it has not said */
+	struct uuid point;       /* of a copy: with target and time its id */
 };
 struct writers vec(struct writer_seen); /* in the order of ids */
 

@@ -46,6 +46,11 @@ static void bash_option(
 	fprintf(to, "--%s ", o->name);
 }
 
+static bool is_path(const struct cli_option *o)
+{
+	return strcmp(o->arg, "REPOSITORY") == 0 || strcmp(o->arg, "FILE") == 0;
+}
+
 /* What follows an option that has an argument. */
 static void bash_value(
 	FILE *to, const struct verb *v, const struct cli_option *o)
@@ -57,7 +62,7 @@ static void bash_value(
 		fprintf(to, " | %s:-%c", v->name, o->letter);
 	if (o->words)
 		fprintf(to, ") words='%s' ;;\n", o->words);
-	else if (strcmp(o->name, "repo") == 0)
+	else if (is_path(o))
 		fprintf(to, ") kind=file ;;\n");
 	else
 		fprintf(to, ") return ;;\n");
@@ -189,7 +194,7 @@ static const char *zsh_action(const char *kind)
 static void zsh_option(
 	FILE *to, const struct verb *v, const struct cli_option *o)
 {
-	const char *action = strcmp(o->name, "repo") == 0 ? "_files" : " ";
+	const char *action = o->arg && is_path(o) ? "_files" : " ";
 
 	(void)v;
 	fprintf(to, " \\\n\t\t\t");
@@ -284,7 +289,7 @@ static void fish_option(
 	if (o->words)
 		fprintf(to, "-x -a '%s' ", o->words);
 	else if (o->arg)
-		fprintf(to, strcmp(o->name, "repo") == 0 ? "-rF " : "-x ");
+		fprintf(to, is_path(o) ? "-rF " : "-x ");
 	fprintf(to, "-d '");
 	print_fish(to, o->help);
 	fprintf(to, "'\n");

@@ -33,6 +33,7 @@ extern const struct verb verb_verify;
 extern const struct verb verb_repair;
 extern const struct verb verb_version;
 extern const struct verb verb_completion;
+extern const struct verb verb_copy;
 extern const struct verb verb_help;
 
 /* All of them in the order of the overview, then NULL. */

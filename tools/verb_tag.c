@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "repo/address.h"
-#include "repo/label.h"
+#include "repo/bookmark.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/text.h"
@@ -125,39 +125,15 @@ static const struct cli_option bookmark_options[] = {
 	{ 0 },
 };
 
-struct moving {
-	struct repo *repo;
-	struct change change;
-	const struct point_id *to;
-};
-
-static int take_from_other(void *arg, const struct point *p)
-{
-	struct moving *m = arg;
-	struct key a = point_key(&p->id), b = point_key(m->to);
-	struct label l;
-	int r;
-
-	if (key_eq(&a, &b))
-		return 0;
-	r = label_get(m->repo, &p->id, &l);
-	if (r == 0 && label_has(&l, m->change.marks[0]))
-		r = mark(m->repo, &p->id, &m->change);
-	return r == -ENOENT ? 0 : r;
-}
-
 /* First where it goes to, then away from where it was: it is always there. */
 static int set_bookmark(
 	struct repo *r, const struct point *p, char *name, bool remove)
 {
 	struct change ch = { .marks = &name, .n = 1, .take = remove };
-	struct moving m = { .repo = r,
-		.change = { .marks = &name, .n = 1, .take = true },
-		.to = &p->id };
 	int err = mark(r, &p->id, &ch);
 
 	if (err == 0 && !remove)
-		err = point_list(r, &p->id.machine, false, take_from_other, &m);
+		err = bookmark_take(r, &p->id, name);
 	return err == -EBADMSG ? 0 : err;
 }
 

@@ -37,6 +37,7 @@ const struct verb *const verbs[] = {
 	&verb_status,
 	&verb_verify,
 	&verb_repair,
+	&verb_copy,
 	&verb_version,
 	&verb_completion,
 	&verb_help,
@@ -96,6 +97,10 @@ static const char *elsewhere(const char *word)
 		{ "check", "verify" },
 		{ "fsck", "verify or repair" },
 		{ "info", "status or show" },
+		{ "sync", "copy" },
+		{ "push", "copy --to" },
+		{ "pull", "copy --from" },
+		{ "replicate", "copy" },
 	};
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "src/rate.h"
+
+#include <time.h>
+
+void rate_init(struct rate *r, uint64_t per_second)
+{
+	r->per_second = per_second;
+	r->next = 0;
+	pthread_mutex_init(&r->lock, NULL);
+}
+
+void rate_fini(struct rate *r)
+{
+	pthread_mutex_destroy(&r->lock);
+}
+
+double rate_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+double rate_take(struct rate *r, uint64_t len)
+{
+	double now, until;
+
+	if (r->per_second == 0)
+		return 0;
+	now = rate_now();
+	pthread_mutex_lock(&r->lock);
+	if (r->next < now)
+		r->next = now;
+	r->next += (double)len / (double)r->per_second;
+	until = r->next;
+	pthread_mutex_unlock(&r->lock);
+	return until;
+}
