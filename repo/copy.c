@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "repo/bookmark.h"
+#include "repo/heal.h"
 #include "repo/machine.h"
 #include "repo/map.h"
 #include "repo/quarantine.h"
@@ -30,6 +31,7 @@ struct run {
 	const struct copy *job;
 	struct copy_result *result;
 	struct rate rate;
+	bool looked;                   /* for what is lost there */
 	struct digest_set claimed;     /* dry run */
 	bool *damaged;                 /* of the ids: known, and said */
 	struct uuid machine;           /* of the bases */
@@ -351,6 +353,15 @@ static int publish(struct pass *p)
 		       : r;
 }
 
+/* Files do not get lost all the time: once is enough. */
+static int set_gone_aside(struct run *run)
+{
+	if (run->looked)
+		return 0;
+	run->looked = true;
+	return heal_gone(run->job->to, &run->result->n_gone);
+}
+
 /* The point itself was read, and its place, before this registers. */
 static int attempt(struct pass *p, bool *ret_bad)
 {
@@ -360,6 +371,8 @@ static int attempt(struct pass *p, bool *ret_bad)
 	if (!job->dry_run)
 		r = writer_begin_copy(
 			job->to, &p->point.id, p->place.version, &p->writer);
+	if (r == 0 && !job->dry_run)
+		r = set_gone_aside(p->run);
 	if (r == 0)
 		r = quarantine_load(job->to, &p->quarantine);
 	if (r == 0)

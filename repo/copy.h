@@ -57,6 +57,7 @@ struct copy {
 
 struct copy_result {
 	uint64_t n[COPY_OUTCOMES];
+	uint64_t n_gone;   /* chunks and maps that were lost there */
 	uint64_t n_labels; /* that were changed of points that were there */
 	struct carry_stats sent;
 };

@@ -183,3 +183,29 @@ int heal(struct repo *r, const struct damage *d, struct heal_result *ret)
 	free(h);
 	return err;
 }
+
+static int add_gone(void *arg, const struct doc *doc)
+{
+	struct digest d;
+
+	if (doc->key.len != sizeof(d.b))
+		return 0;
+	memcpy(d.b, doc->key.b, sizeof(d.b));
+	return damage_add(arg, doc->coll, &d,
+		doc->coll == COLL_MAPS ? DAMAGE_ANY_LEVEL : DAMAGE_CHUNK);
+}
+
+int heal_gone(struct repo *r, uint64_t *ret_moved)
+{
+	struct heal_result res = { 0 };
+	struct damage gone;
+	int err;
+
+	damage_init(&gone);
+	err = store_gone(r->store, add_gone, &gone);
+	if (err == 0 && damage_any(&gone))
+		err = heal(r, &gone, &res);
+	damage_fini(&gone);
+	*ret_moved = res.n_moved;
+	return err;
+}

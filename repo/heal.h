@@ -28,4 +28,12 @@ struct heal_result {
 int must_check heal(
 	struct repo *r, const struct damage *d, struct heal_result *ret);
 
+/*
+ * The same with what a glance tells is gone (store_gone()), for a writer that
+ * has registered: what was in a file that is lost would be taken over from a
+ * parent, or found to exist, by the index alone: then a point is published that
+ * nobody can restore. What else is damaged verify has to find.
+ */
+int must_check heal_gone(struct repo *r, uint64_t *ret_moved);
+
 #endif

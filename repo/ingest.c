@@ -402,35 +402,12 @@ static int publish(struct run *run, struct point *p)
 	return err;
 }
 
-static int add_gone(void *arg, const struct doc *doc)
-{
-	struct digest d;
-
-	if (doc->key.len != sizeof(d.b))
-		return 0;
-	memcpy(d.b, doc->key.b, sizeof(d.b));
-	return damage_add(arg, doc->coll, &d,
-		doc->coll == COLL_MAPS ? DAMAGE_ANY_LEVEL : DAMAGE_CHUNK);
-}
-
-/*
- * What was in a file that is lost would be taken over from the parent, or found
- * to exist, by the index alone: then a point is published that nobody can
- * restore. What else is damaged verify has to find.
- */
 static int set_gone_aside(struct run *run)
 {
-	struct heal_result res = { 0 };
-	struct damage gone;
-	int err;
+	uint64_t n = 0;
+	int err = heal_gone(run->job->repo, &n);
 
-	damage_init(&gone);
-	err = store_gone(run->job->repo->store, add_gone, &gone);
-	if (err == 0 && damage_any(&gone)) {
-		err = heal(run->job->repo, &gone, &res);
-		progress_of(run)->gone += res.n_moved;
-	}
-	damage_fini(&gone);
+	progress_of(run)->gone += n;
 	return err;
 }
 

@@ -283,6 +283,16 @@ static int open_both(struct run *run)
 	return r < 0 ? r : repo_open(to_other ? other : here, flags, &run->to);
 }
 
+static int warn_gone(const struct run *run, const struct copy_result *res)
+{
+	log_warn("%s: %" PRIu64 " document%s lost there, and in the quarantine "
+		 "now: what was copied is whole, hivefs verify says what is "
+		 "not",
+		run->to->url, res->n_gone,
+		res->n_gone == 1 ? " was" : "s were");
+	return EXIT_WARNINGS;
+}
+
 static int copy(struct run *run, uint64_t limit)
 {
 	struct copy_progress progress = { 0 };
@@ -308,7 +318,9 @@ static int copy(struct run *run, uint64_t limit)
 	print_summary(run, &res, clock_seconds() - seconds);
 	if (res.n[COPY_DAMAGED] || run->damaged)
 		return EXIT_DAMAGE;
-	return res.n[COPY_REFUSED] ? EXIT_ERROR : EXIT_OK;
+	if (res.n[COPY_REFUSED])
+		return EXIT_ERROR;
+	return res.n_gone ? warn_gone(run, &res) : EXIT_OK;
 }
 
 static int run(struct cli *c)

@@ -74,6 +74,16 @@ json_of "$HIVEFS" copy mail --to there --json
 [ "$(summary '"\(.copied) \(.chunks)"')" = "1 1" ] || fail "$(summary .)"
 "$HIVEFS" verify -q -r there
 
+# a segment there that is lost, and nobody has noticed: not relied on either
+lost=$(grep -L disks there/segments/*.seg | xargs ls -S | head -n 1)
+rm "$lost"
+sleep 1.1
+"$HIVEFS" backup -q db larger
+expect_exit 3 "$HIVEFS" copy db@latest --to there
+expect_said 'warning: .*/there: [0-9]+ documents were lost there'
+"$HIVEFS" restore -q -r there db@latest out --overwrite
+same larger out
+
 # a point that cannot be read
 random_image d 1M 4
 "$HIVEFS" backup -q last unreadable=d
