@@ -87,6 +87,11 @@ static int connect_pool(struct mongo *m, const char *url)
 		else
 			mongoc_client_pool_set_error_api(m->pool, 2);
 	}
+	if (r == 0) {
+		m->wait.name = m->name;
+		m->wait.limit = m->patience / 2;
+		mongo_wait_begin(&m->wait, m->pool);
+	}
 	mongoc_uri_destroy(uri);
 	return r;
 }

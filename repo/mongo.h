@@ -15,6 +15,7 @@
 #include <mongoc/mongoc.h>
 
 #include "repo/mongo_silence.h"
+#include "repo/mongo_wait.h"
 #include "repo/store_ops.h"
 
 struct mongo {
@@ -25,6 +26,7 @@ struct mongo {
 	unsigned flags;
 	int64_t patience;         /* ms that a call goes on trying */
 	struct silences silences; /* of owners of streams */
+	struct mongo_wait wait;
 };
 
 static inline struct mongo *mongo_of(const struct store *s)
