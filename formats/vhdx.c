@@ -256,8 +256,8 @@ static int vhdx_metadata(const struct layout *l, const struct identity *id,
 }
 
 /*
- * Headers and log are written by whoever opens the file; a log that was
- * replayed shows in the table.
+ * Headers and log are written by whoever opens the file, but not what they are
+ * known by and where the log is; a log that was replayed shows in the table.
  */
 static int vhdx_check_write(
 	const struct layout *l, uint64_t off, size_t len, const uint8_t *bytes)
@@ -265,6 +265,11 @@ static int vhdx_check_write(
 	struct shape h = fixed(l->guest, l->sector_size);
 	uint64_t items = METADATA_AT + ITEMS;
 	const struct guarded ranges[] = {
+		{ 0, 8 }, /* signatures */
+		{ HEADER_AT, 4 },
+		{ 2 * HEADER_AT, 4 },
+		{ HEADER_AT + 64, 16 }, /* versions; length and place of log */
+		{ 2 * HEADER_AT + 64, 16 },
 		{ REGIONS_AT, 2 * REGIONS_LEN },
 		{ METADATA_AT + 32, 2 * 32 }, /* where the two are of blocks */
 		{ items, 2 * 16 },            /* and of the disk */

@@ -475,6 +475,11 @@ struct change {
 
 /* Of a disk of 5 GiB: 160 blocks of VHDX, 5120 of VDI. */
 static const struct change changes[] = {
+	{ "vhdx", 3, 1, -EIO },                    /* the signature */
+	{ "vhdx", 9, 1, 0 },                       /* the creator */
+	{ "vhdx", 64 * KIB, 1, -EIO },             /* a header's signature */
+	{ "vhdx", 128 * KIB + 68, 1, -EIO },       /* the log's length */
+	{ "vhdx", 128 * KIB + 74, 1, -EIO },       /* and place */
 	{ "vhdx", 64 * KIB + 8, 3, 0 },            /* a header's number */
 	{ "vhdx", 64 * KIB + 48, 0xff, 0 },        /* its log */
 	{ "vhdx", MIB + 5, 1, 0 },                 /* the log */
