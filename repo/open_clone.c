@@ -423,21 +423,31 @@ static int begin_time(struct open_clone *o, int64_t *ret)
 	return 0;
 }
 
+/* What an earlier fold left frozen is no cut of now: STATS are of that. */
+static int fold_left(struct open_clone *o, struct fold_stats *stats)
+{
+	return any_frozen(o) ? fold_frozen(o, cpu_count(), SPARSE_PAGES, stats)
+			     : 0;
+}
+
 static int commit(
 	struct open_clone *o, struct fold_stats *stats, struct point *p)
 {
-	int err = 0;
+	scoped(freep) struct fold_stats *left =
+		calloc(o->n_disks, sizeof(*left));
+	int err = left ? fold_left(o, left) : fail(ENOMEM, "commit: %m");
 
-	/* what an earlier fold left frozen is no cut of now */
-	if (any_frozen(o))
-		err = fold_frozen(o, cpu_count(), SPARSE_PAGES, stats);
 	if (err == 0)
 		err = begin_time(o, &p->id.time);
 	if (err == 0)
 		err = freeze(o);
 	if (err == 0)
 		err = fold_frozen(o, cpu_count(), 0, stats);
-	return err < 0 ? err : publish(o, stats, p);
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < o->n_disks; i++)
+		fold_stats_add(&stats[i], &left[i]);
+	return publish(o, stats, p);
 }
 
 int open_clone_commit(struct open_clone *o, struct point *ret)
