@@ -382,6 +382,51 @@ static void torn_off(void **state)
 	}
 }
 
+/* Of the last record of a file: up to where all was durable by then. */
+static uint64_t last_synced(const char *path)
+{
+	uint64_t end = stream_end(path), synced = 0;
+	uint8_t head[56];
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	for (uint64_t at = 4096; at + sizeof(head) <= end;) {
+		assert_int_equal(fseek(f, (long)at, SEEK_SET), 0);
+		assert_int_equal(fread(head, sizeof(head), 1, f), 1);
+		synced = get_le64(head + 0x18);
+		at += sizeof(head) + round_up(get_le32(head + 0xc), 8);
+	}
+	fclose(f);
+	return synced;
+}
+
+/* What nobody asked to be durable becomes so by itself. */
+static void synced_unasked(void **state)
+{
+	struct open_clone *o = take_clone("unasked");
+	struct live *l = open_clone_disk(o, 0);
+	uint64_t before, synced = 0;
+	char path[256];
+
+	(void)state;
+	if (help_server()) { /* no files to look at */
+		open_clone_close(o);
+		skip();
+	}
+	assert_int_equal(live_write(l, 0, 8, want), 0);
+	stream_path(path, sizeof(path));
+	before = last_synced(path);
+	open_clone_wrote(o, 8);
+	/* by a record behind it, of which the keeper is told nothing */
+	for (unsigned i = 0; synced <= before && i < 600; i++) {
+		usleep(100000);
+		assert_int_equal(live_write(l, 0, 8, want), 0);
+		synced = last_synced(path);
+	}
+	assert_true(synced > before);
+	open_clone_close(o);
+}
+
 /* A fold that dies while it carries them on leaves them as they were. */
 static void carried_in_part(void **state)
 {
@@ -542,6 +587,7 @@ int main(void)
 		TEST(against_a_buffer),
 		TEST(folding_beside_writes),
 		TEST(torn_off),
+		TEST(synced_unasked),
 		TEST(carried_in_part),
 		TEST(side_alone),
 		TEST(scattered_writes_cost_their_chunks),
