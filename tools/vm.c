@@ -227,6 +227,14 @@ static void print_xml(FILE *to, const char *text)
 	}
 }
 
+/* a … z, aa … */
+static void print_letters(FILE *to, size_t i)
+{
+	if (i >= 26)
+		print_letters(to, i / 26 - 1);
+	fputc('a' + (int)(i % 26), to);
+}
+
 static void print_disk(FILE *to, const struct vm *v, size_t i)
 {
 	bool is_virtio = strcmp(v->bus, "virtio") == 0;
@@ -241,11 +249,12 @@ static void print_disk(FILE *to, const struct vm *v, size_t i)
 	print_xml(to, v->disks.v[i].path);
 	fprintf(to,
 		"'/>\n"
-		"      <target dev='%sd%c' bus='%s'/>\n",
+		"      <target dev='%sd",
 		is_virtio ? "v"
 		: is_ide  ? "h"
-			  : "s",
-		(char)('a' + i % 26), v->bus);
+			  : "s");
+	print_letters(to, i);
+	fprintf(to, "' bus='%s'/>\n", v->bus);
 	if (v->disks.v[i].sector_size != 512)
 		fprintf(to,
 			"      <blockio logical_block_size='%u' "
@@ -273,6 +282,10 @@ void vm_print_domain(FILE *to, const struct vm *v)
 		v->memory, v->cpus, v->uefi ? " firmware='efi'" : "",
 		strcmp(v->bus, "ide") == 0 ? "pc" : "q35",
 		v->kvm ? "host-passthrough" : "maximum");
+	/* what it is by default is no device that many guests know */
+	if (strcmp(v->bus, "scsi") == 0)
+		fputs("    <controller type='scsi' model='virtio-scsi'/>\n",
+			to);
 	for (size_t i = 0; i < v->disks.n; i++)
 		print_disk(to, v, i);
 	if (v->network)
