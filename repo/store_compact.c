@@ -11,6 +11,7 @@
 #include "repo/journal.h"
 #include "repo/mover.h"
 #include "repo/store_read.h"
+#include "src/bytes.h"
 #include "src/log.h"
 
 /* A journal that is smaller stays, however little of it is alive. */
@@ -270,6 +271,53 @@ static int compact_one(struct compaction *c, struct segment_row *row)
 	return r;
 }
 
+/* The index knows of nothing in it; else it has lost the row, not the file. */
+static int check_orphan(struct compaction *c, uint32_t id, const char *name)
+{
+	scoped(closep) int fd = openat(
+		c->e->dir->segments, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct segment_scan scan;
+	const uint8_t *body;
+	struct record rec;
+	struct stat st;
+	struct entry at;
+	int r = 0;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return errno == ENOENT ? 0
+				       : fail(errno, "%s/segments/%s: %m",
+						 c->e->dir->path, name);
+	segment_scan_init(&scan, fd, segment_seed(&c->e->dir->seal, id),
+		SEGMENT_HEADER,
+		MAX_OF((uint64_t)st.st_size, (uint64_t)SEGMENT_HEADER));
+	while (r == 0 && (r = segment_scan_next(&scan, &rec, &body)) > 0) {
+		r = 0;
+		if (rec.kind != RECORD_PUT || coll_is_inline(rec.coll))
+			continue;
+		r = embedded_find(c->e, rec.coll, &rec.key, &at);
+		if (r == 0 && at.segment == id)
+			r = fail(EBADMSG,
+				"%s: documents are in segments/%s, of which "
+				"the index does not know: it is damaged "
+				"(rebuild it with: hivefs repair --index)",
+				c->e->dir->path, name);
+		else if (r == -ENOENT)
+			r = 0;
+	}
+	segment_scan_fini(&scan);
+	return r;
+}
+
+static int remove_orphan(struct compaction *c, uint32_t id)
+{
+	char name[SEGMENT_NAME];
+	int r = check_orphan(c, id, segment_name(id, name));
+
+	if (r == 0 && unlinkat(c->e->dir->segments, name, 0) == 0)
+		c->unlinked = true;
+	return r;
+}
+
 /*
  * Files that no row of the table knows, of ids that were given out: what is
  * left of a removal that was interrupted. The names come first: a file that is
@@ -300,17 +348,12 @@ static int remove_orphans(struct compaction *c)
 		r = read_state(c->e, &state);
 	for (size_t i = 0; r == 0 && i < ids.n; i++) {
 		struct segment_row row;
-		char name[SEGMENT_NAME];
 
 		r = ids.v[i] < state.next_segment
 			    ? read_row(c->e, ids.v[i], &row)
 			    : 0;
-		if (r != -ENOENT)
-			continue;
-		r = 0;
-		if (unlinkat(c->e->dir->segments, segment_name(ids.v[i], name),
-			    0) == 0)
-			c->unlinked = true;
+		if (r == -ENOENT)
+			r = remove_orphan(c, ids.v[i]);
 	}
 	vec_fini(&ids);
 	return r;
