@@ -18,7 +18,8 @@
 
 #define SYNC_SECONDS 5
 #define QUIET_SECONDS 5
-#define RETRY_SECONDS 2 /* after a fold that failed */
+#define RETRY_SECONDS 2  /* after a fold that failed */
+#define CARRY_SECONDS 30 /* after one that let go of nothing */
 #define PAUSE_NS 1000000
 
 /*
@@ -71,6 +72,18 @@ static uint64_t bound(const struct keeper *k)
 	return low + (STREAM_HARD - low) / all * done;
 }
 
+/* Once, however many writes it is that are refused. */
+static void say_refused(struct keeper *k, const struct live_load *l, int err)
+{
+	if (atomic_exchange(&k->refusing, true))
+		return;
+	fail(-err,
+		"%s: %llu MiB wait to be folded and cannot be; writes are "
+		"refused until they can: %m",
+		live_name(k->disks[0]),
+		(unsigned long long)(l->stream_bytes >> 20));
+}
+
 int keeper_admit(struct keeper *k)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
@@ -83,8 +96,11 @@ int keeper_admit(struct keeper *k)
 		int failed = atomic_load(&k->failed);
 
 		ask_for_fold(k); /* the one we asked for may be over */
-		if (failed < 0 && above(&l, STREAM_HARD, MEMORY_HARD))
-			return failed == -ENOSPC ? -ENOSPC : -EIO;
+		if (failed < 0 && above(&l, STREAM_HARD, MEMORY_HARD)) {
+			failed = failed == -ENOSPC ? -ENOSPC : -EIO;
+			say_refused(k, &l, failed);
+			return failed;
+		}
 		nanosleep(&pause, NULL);
 		l = keeper_load(k);
 	}
@@ -108,11 +124,28 @@ void keeper_fold_begin(struct keeper *k)
 		&k->frozen, MAX_OF(keeper_load(k).stream_bytes, UINT64_C(1)));
 }
 
+/*
+ * What lies over damage a fold only carries along in the stream. Where it is
+ * nearly all, nothing is let go of however often that is done, and who waits
+ * for it would wait forever.
+ */
+static void set_result(struct keeper *k, int result)
+{
+	struct live_load l = keeper_load(k);
+
+	if (result == -ECANCELED)
+		return;
+	if (result == 0 && above(&l, STREAM_HARD, MEMORY_HARD))
+		result = -EBADMSG;
+	atomic_store(&k->failed, result);
+	if (result == 0 && atomic_exchange(&k->refusing, false))
+		log_info("%s: is written to again", live_name(k->disks[0]));
+}
+
 void keeper_fold_end(struct keeper *k, int result)
 {
 	atomic_store(&k->frozen, 0);
-	if (result != -ECANCELED)
-		atomic_store(&k->failed, result);
+	set_result(k, result);
 }
 
 static void sync_all(struct keeper *k)
@@ -191,22 +224,34 @@ static void *keep_synced(void *arg)
 	return NULL;
 }
 
+/* Nothing is to be got by trying at once, but for work. */
+static void wait_before_retry(struct keeper *k, int seconds)
+{
+	struct timespec until;
+
+	after_seconds(seconds, &until);
+	while (!atomic_load(&k->stop) && wait_for(&k->fold_wake, &until))
+		;
+}
+
 static void *keep_folded(void *arg)
 {
 	struct keeper *k = arg;
-	struct timespec until;
 
 	(void)setpriority(PRIO_PROCESS, 0, FOLD_NICE);
 	while (!atomic_load(&k->stop)) {
+		int r;
+
 		if (!atomic_load(&k->asked)) {
 			sem_wait(&k->fold_wake);
 			continue;
 		}
-		if (k->fold(k->arg) < 0) {
-			after_seconds(RETRY_SECONDS, &until);
-			while (!atomic_load(&k->stop) &&
-				wait_for(&k->fold_wake, &until))
-				;
+		r = k->fold(k->arg);
+		if (r < 0) {
+			set_result(k, r);
+			wait_before_retry(k, RETRY_SECONDS);
+		} else if (atomic_load(&k->failed) < 0) {
+			wait_before_retry(k, CARRY_SECONDS);
 		}
 		atomic_store(&k->asked, false);
 	}

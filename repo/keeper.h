@@ -13,6 +13,10 @@
  * Why 512 MiB: 1 GiB takes more than a second to read from a disk that gives
  * 0.9 GB/s, and half of it is as much of a burst as most guests make.
  *
+ * A writer waits only for a fold that gets somewhere: at the bound it is
+ * refused once one has failed, or has ended well and let go of nothing, until
+ * another one did. That is said once.
+ *
  * Ownership  borrows the disks.
  * Threads    any thread, but start and stop.
  * Errors     of the fold; -ENOSPC, or -EIO, to writers at the bound.
@@ -35,6 +39,7 @@ struct keeper {
 	struct fold_control control; /* of the fold under way */
 	_Atomic uint64_t frozen;     /* bytes it lets go of; 0: there is none */
 	_Atomic int failed;          /* what the last one ended with */
+	_Atomic bool refusing;       /* writes, and that was said */
 	_Atomic bool stop, asked, dirty;
 	_Atomic uint64_t unflushed; /* bytes since writing them out was begun */
 	sem_t fold_wake, sync_wake;
