@@ -217,11 +217,37 @@ given_up:
 	skip
 }
 
+/* clone_get(): one look at the document */
+inline read_clone()
+{
+	atomic {
+		v = version;
+		old = root;
+		i = 0;
+		do
+		:: i == ROOTS -> break
+		:: i < ROOTS -> listed[i] = retired[i]; i++
+		od
+	}
+}
+
+/* clone_swap() writes the list that was read: what a collection has taken off it
+ * since, without a new version, is on it again */
+inline put_back()
+{
+	i = 0;
+	do
+	:: i == ROOTS -> break
+	:: i < ROOTS -> retired[i] = retired[i] || listed[i]; i++
+	od
+}
+
 /* fold(): the clone's next root, by a swap of its document */
 proctype folder(byte d)
 {
-	byte g, v, old, id, n, inc, whose;
+	byte g, v, old, id, n, i, inc, whose;
 	bool looks, swapped;
+	bool listed[ROOTS]; /* its clone's list, as it was read */
 
 	do
 	:: n == FOLDS -> break
@@ -232,10 +258,10 @@ proctype folder(byte d)
 		id = W;
 #endif
 		swapped = false;
-		atomic { v = version; old = root };
+		read_clone();
 		register(id, v);
 #ifdef FOLD_READ_AFTER
-		atomic { v = version; old = root };
+		read_clone();
 #endif
 		/* what the stream holds; what it has already; or no trace */
 		byte fresh = 1 + d * FOLDS + n - 1;
@@ -255,6 +281,7 @@ again:
 				root = fresh;
 				swapped = true;
 #if !defined(RETIRE_AFTER) && !defined(RETIRED_ONCE)
+				put_back();
 				retired[old] = retired[old] || REACHES(old)
 #endif
 			:: else
@@ -268,7 +295,7 @@ again:
 #endif
 #ifdef FOLD_RETRY
 		if
-		:: !swapped -> atomic { v = version; old = root }; goto again
+		:: !swapped -> read_clone(); goto again
 		:: swapped
 		fi;
 #endif

@@ -55,6 +55,7 @@ if [ $# -gt 0 ]; then
 fi
 holds -DD=0
 holds -DW=0
+holds -DW=0 -DFOLDS=2
 holds -DX=2 -DD=0
 holds -DCYCLES=1
 loses LOOK_AFTER

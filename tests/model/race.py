@@ -39,6 +39,20 @@ KEEP = 3           # points a machine
 MACHINES = ("web", "db", "mail", "files")
 
 
+FORKING = threading.Lock()
+
+
+class OneAtATime(Program):
+    """
+    Between fork and exec a child has open what others are writing, and a source
+    that is open for writing is refused.
+    """
+
+    def start(self, *args):
+        with FORKING:
+            return super().start(*args)
+
+
 class Race:
     def __init__(self, arguments, work):
         self.arguments = arguments
@@ -53,8 +67,8 @@ class Race:
         self.failures = []
 
     def program(self, name):
-        return Program(self.arguments.hivefs, self.repo,
-                       os.path.join(self.work, "output", name))
+        return OneAtATime(self.arguments.hivefs, self.repo,
+                          os.path.join(self.work, "output", name))
 
     def count(self, what, n=1):
         with self.lock:
@@ -91,7 +105,7 @@ class Race:
             for _ in range(rng.choice((0, 1, 4, LENGTH))):
                 which[rng.randrange(LENGTH)] = rng.randrange(BLOCKS)
             content = b"".join(self.blocks[i] for i in which)
-            with open(image, "wb") as f:
+            with FORKING, open(image, "wb") as f:
                 f.write(content)
             run = program.start("backup", machine, image, "--json")
             if run.wait() != 0 and "given up" in run.stderr():
@@ -111,7 +125,7 @@ class Race:
         content = bytearray(b"".join(
             self.blocks[rng.randrange(BLOCKS)] for _ in range(LENGTH)))
         image = os.path.join(self.work, "guest")
-        with open(image, "wb") as f:
+        with FORKING, open(image, "wb") as f:
             f.write(content)
         run = program.run("backup", "guest", image, "--json")
         mine = [(self.new_point("guest", run, bytes(content)), bytes(content))]
