@@ -16,6 +16,7 @@
 
 /* A backup says every five seconds that it is alive. */
 #define PATIENCE_DEFAULT 300
+#define DEAD_MIN (UINT64_C(1) << 20)
 
 struct options {
 	bool dry_run;
@@ -59,8 +60,9 @@ static void next_phase(void *arg, const char *name)
 	run->shown = true;
 }
 
-static void print_json(
-	const struct options *o, const struct gc_result *res, double seconds)
+/* DEAD: what stays on disk. */
+static void print_json(const struct options *o, const struct gc_result *res,
+	uint64_t dead, double seconds)
 {
 	json_t *j = json_pack("{s:s, s:s, s:b, s:f}", "type", "summary", "verb",
 		"gc", "dry_run", (int)o->dry_run, "seconds", seconds);
@@ -84,6 +86,7 @@ static void print_json(
 		{ "segments_removed", res->space.n_removed },
 		{ "disk_freed", res->space.freed },
 		{ "disk_moved", res->space.moved },
+		{ "disk_dead", dead },
 	};
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
@@ -93,8 +96,21 @@ static void print_json(
 	json_line(stdout, j);
 }
 
-static void print_text(
-	const struct options *o, const struct gc_result *res, double seconds)
+/* A little is nothing to wonder about, unless it is all that was to go. */
+static void print_dead(const struct gc_result *res, uint64_t dead)
+{
+	uint64_t removed = res->n_chunk_bytes + res->n_map_bytes;
+	char a[16];
+
+	if (dead >= DEAD_MIN || (dead && removed && res->space.freed == 0))
+		printf("%s that nothing needs stays on disk: it lies in "
+		       "segments that are more than half\nalive; a gc frees it "
+		       "when they are less\n",
+			size_text(dead, a));
+}
+
+static void print_text(const struct options *o, const struct gc_result *res,
+	uint64_t dead, double seconds)
 {
 	uint64_t bytes = res->n_chunk_bytes + res->n_map_bytes;
 	const char *would = o->dry_run ? " would be" : "";
@@ -111,6 +127,8 @@ static void print_text(
 			size_text(res->space.freed, b), res->space.n_removed,
 			plural(res->space.n_removed),
 			size_text(res->space.moved, c), seconds);
+	if (!o->dry_run && !res->space.partial)
+		print_dead(res, dead);
 	if (res->n_buried || res->n_retired || res->n_given_up)
 		printf("%" PRIu64 " removed point%s, %" PRIu64
 		       " old root%s of clones, %" PRIu64
@@ -126,6 +144,7 @@ static int run(struct cli *c)
 	scoped(repo_closep) struct repo *repo = NULL;
 	struct run run = { .cli = c };
 	struct gc_result res = { 0 };
+	struct store_info info = { 0 };
 	double seconds = clock_seconds();
 	uint64_t memory = 0;
 	int r;
@@ -151,13 +170,15 @@ static int run(struct cli *c)
 		&res);
 	if (run.shown)
 		progress_end();
+	if (r == 0)
+		r = store_info(repo->store, &info);
 	if (r < 0)
 		return r;
 	seconds = clock_seconds() - seconds;
 	if (c->json)
-		print_json(o, &res, seconds);
+		print_json(o, &res, info.bytes_dead, seconds);
 	else if (!c->quiet)
-		print_text(o, &res, seconds);
+		print_text(o, &res, info.bytes_dead, seconds);
 	if (!res.space.partial)
 		return EXIT_OK;
 	log_warn("%s: there was no space to move what is alive out of segments "

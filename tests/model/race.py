@@ -141,9 +141,9 @@ class Race:
                     self.remove(program, "guest",
                                 mine.pop(rng.randrange(len(mine) - 1))[0])
                 if rng.random() < 0.2:
-                    mount.down()
+                    mount.kill()
                     mount.up()
-            mount.down()
+            mount.kill()
         finally:
             mount.clean_up()
 
