@@ -3,6 +3,7 @@
 #include "repo/mongo.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,8 +24,17 @@ static void library_log(
 	log_debug("mongo", "%s: %s", domain, text);
 }
 
+/*
+ * Messages are of megabytes and buffers for them come and go all the time:
+ * given back to the system each time, every page of them is made and cleared
+ * anew.
+ */
+#define KEEP_BUFFERS (32 << 20)
+
 static void library_begin(void)
 {
+	mallopt(M_MMAP_THRESHOLD, KEEP_BUFFERS);
+	mallopt(M_TRIM_THRESHOLD, KEEP_BUFFERS);
 	mongoc_log_set_handler(library_log, NULL);
 	mongoc_init();
 }

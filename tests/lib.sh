@@ -12,6 +12,9 @@
 #
 #   requires CMD...             skip unless all these programs are here
 #   requires_that CMD ARG...    skip unless this command succeeds
+#   on_server                   is the repository in MongoDB?
+#   needs_files                 skip if so: this test looks into the embedded
+#                               store's files, or has repositories on disk
 #   at_exit CMD ARG...          runs at the end, the last registered first
 #   fail WORD...                ends the test, failed
 #   expect_exit CODE CMD...     fails unless CMD exits so; its output is in
@@ -92,6 +95,14 @@ requires() {
 
 requires_that() {
 	"$@" >/dev/null 2>&1 || skip "$* failed"
+}
+
+on_server() {
+	[ -n "${HIVEFS_TEST_MONGODB-}" ]
+}
+
+needs_files() {
+	! on_server || skip "it is about the embedded store's files"
 }
 
 expect_exit() {

@@ -6,6 +6,7 @@
 
 . "$(dirname "$0")/common.sh"
 requires mkfs.ext4 losetup
+needs_files
 [ "$(id -u)" = 0 ] || skip "needs root"
 
 cd "$scratch"

@@ -78,7 +78,7 @@ json_of "$HIVEFS" clones --json
 
 # the name is free again
 expect_exit 0 "$HIVEFS" clone web@latest try
-"$HIVEFS" repair -q --index
+on_server || "$HIVEFS" repair -q --index
 json_of "$HIVEFS" clones --json
 [ "$(summary .clones)" = 1 ] || fail "after repair"
 "$HIVEFS" verify -q

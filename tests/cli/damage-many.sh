@@ -7,6 +7,7 @@
 
 . "$(dirname "$0")/common.sh"
 requires python3
+needs_files
 
 cd "$scratch"
 random_image a 48M

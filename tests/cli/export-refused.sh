@@ -25,7 +25,7 @@ refused 2 'subformat' "$HIVEFS" export web@latest x.vdi --subformat other
 refused 2 'cannot name itself so' "$HIVEFS" export web@latest 'a"b.vmdk'
 refused 2 'has 2 disks' "$HIVEFS" export two@latest x.vdi
 refused 1 'no machine' "$HIVEFS" export nobody@latest x.vdi
-refused 2 'inside the repository' "$HIVEFS" export web@latest repo/x.vdi
+on_server || refused 2 'inside the repository' "$HIVEFS" export web@latest repo/x.vdi
 refused 1 'nowhere' "$HIVEFS" export web@latest nowhere/x.vdi
 mkdir dir.vdi
 refused 2 'dir.vdi: neither' "$HIVEFS" export web@latest dir.vdi
@@ -104,6 +104,10 @@ for file in bad.vhd bad.qcow2 'bad.vmdk --subformat streamOptimized' \
 	qemu-img compare -q -F raw -f "${format/vhd/vpc}" "$file" bad.raw ||
 		fail "$file: not as restored"
 done
+
+if on_server; then
+	exit # damage would be done to files
+fi
 
 # a damaged chunk
 python3 - <<'PY'

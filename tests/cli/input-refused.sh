@@ -14,8 +14,8 @@ cp a image.qcow2
 mkfifo pipe
 mkdir directory
 
-refused 10 "$HIVEFS_REPO: " "$HIVEFS" points
-refused 10 "$HIVEFS_REPO: " "$HIVEFS" backup web a
+refused 10 "${HIVEFS_REPO%%\?*}: " "$HIVEFS" points
+refused 10 "${HIVEFS_REPO%%\?*}: " "$HIVEFS" backup web a
 [ ! -e repo ] || fail "a backup made the repository"
 refused 10 'directory: ' "$HIVEFS" -r directory status
 refused 10 'empty: ' "$HIVEFS" -r empty status

@@ -6,6 +6,7 @@
 # repository, or is of a newer format, is left alone.
 
 . "$(dirname "$0")/common.sh"
+needs_files
 
 cd "$scratch"
 random_image a 1M

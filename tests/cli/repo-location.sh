@@ -6,6 +6,7 @@
 
 . "$(dirname "$0")/common.sh"
 requires jq
+needs_files
 
 cd "$scratch"
 unset HIVEFS_REPO HIVEFS_REPO_FILE

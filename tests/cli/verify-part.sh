@@ -17,7 +17,7 @@ random_image a 48M
 "$HIVEFS" backup -q web a
 chunks=$("$HIVEFS" status --json | jq 'select(.type == "summary").chunks')
 bytes=$("$HIVEFS" status --json | jq 'select(.type == "summary").chunk_bytes')
-cp -a repo whole
+on_server || cp -a repo whole
 
 refused 2 'is no percentage' "$HIVEFS" verify --sample 0
 refused 2 'is no percentage' "$HIVEFS" verify --sample 5x
@@ -41,7 +41,9 @@ json_of env LD_PRELOAD="$CLOCK" "$HIVEFS" verify --older-than 60h --json
 [ "$(summary '.parts + .chunks')" = 0 ] || fail "nothing was left"
 # there is time for all, and all of it counts
 json_of "$HIVEFS" verify --max-duration 1h --json
-[ "$(summary .parts)" = 256 ] && [ "$(summary .bytes)" = "$bytes" ] ||
+[ "$(summary .parts)" = 256 ] && [ "$(summary .chunks)" = "$chunks" ] &&
+	# a server's count of bytes has more in it
+	{ on_server || [ "$(summary .bytes)" = "$bytes" ]; } ||
 	fail "$(summary .)"
 json_of "$HIVEFS" verify --json
 [ "$(summary .parts)" = 256 ] || fail "all"
@@ -65,6 +67,10 @@ refused 2 'reads no chunks' "$HIVEFS" verify --metadata --newest-first
 json_of "$HIVEFS" verify --newest-first --json
 [ "$(summary '"\(.newest_points) \(.chunks)"')" = "1 $chunks" ] ||
 	fail "$(summary .)"
+
+if on_server; then
+	exit # damage would be done to files
+fi
 
 # damage is found by one of so many samples, and moved
 rm -r repo

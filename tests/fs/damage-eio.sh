@@ -7,6 +7,7 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 requires python3
+needs_files
 
 random_image "$scratch/a.img" 24M
 "$HIVEFS" init

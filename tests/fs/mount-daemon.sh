@@ -46,7 +46,9 @@ umount "$m"
 gone
 
 cd "$scratch"
-mounted "$HIVEFS" mount -r repo "./${m##*/}/"
+relative=repo
+! on_server || relative=$HIVEFS_REPO
+mounted "$HIVEFS" mount -r "$relative" "./${m##*/}/"
 fusermount3 -u "$m"
 gone
 cd /

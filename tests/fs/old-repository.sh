@@ -13,6 +13,7 @@
 # shellcheck source=tests/fs/common.sh
 . "$(dirname "$0")/common.sh"
 requires zstd
+needs_files
 
 disk=33322c90a7e4287fbcfe74e7703c9ec67c3cb8396b065551e44194d36d7ed4f1
 clone=2c944b0219af49308dabefd978e45a0480b38bf5ebceae05c4b49ba8edb055a8

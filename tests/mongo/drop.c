@@ -1,13 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drop URI: drops the database that it names. For tests that made one.
+ * drop - removes the database of a test, or damages a document in it.
+ *
+ *   mongo_drop URI
+ *   mongo_drop URI COLLECTION N    flips a bit in the body of the N-th document
  */
+#include <mongoc/mongoc.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "tests/unit/mongo_help.h"
+
+/* BSON is bytes: the field keeps its length. */
+static bool flip(bson_t *doc)
+{
+	bson_subtype_t type;
+	const uint8_t *body;
+	bson_iter_t it;
+	uint32_t len;
+
+	if (!bson_iter_init_find(&it, doc, "bin") &&
+		!bson_iter_init_find(&it, doc, "doc"))
+		return false;
+	if (BSON_ITER_HOLDS_BINARY(&it))
+		bson_iter_binary(&it, &type, &len, &body);
+	else
+		bson_iter_document(&it, &len, &body);
+	((uint8_t *)(uintptr_t)body)[len / 2] ^= 1;
+	return true;
+}
+
+static int damage(mongoc_collection_t *c, int64_t skip)
+{
+	bson_t all = BSON_INITIALIZER,
+	       *opts = BCON_NEW(
+		       "skip", BCON_INT64(skip), "limit", BCON_INT64(1));
+	mongoc_cursor_t *cursor =
+		mongoc_collection_find_with_opts(c, &all, opts, NULL);
+	const bson_t *found;
+	bson_error_t e;
+	bson_iter_t it;
+	int status = 1;
+
+	if (mongoc_cursor_next(cursor, &found) &&
+		bson_iter_init_find(&it, found, "_id")) {
+		bson_t *doc = bson_copy(found), which = BSON_INITIALIZER;
+
+		bson_append_iter(&which, "_id", -1, &it);
+		if (flip(doc) && mongoc_collection_replace_one(
+					 c, &which, doc, NULL, NULL, &e))
+			status = 0;
+		bson_destroy(doc);
+	}
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(opts);
+	return status;
+}
 
 int main(int argc, char **argv)
 {
-	if (argc != 2)
+	mongoc_client_t *client;
+	mongoc_uri_t *uri;
+
+	if (argc == 2) {
+		help_drop(argv[1]);
+		return 0;
+	}
+	if (argc != 4) {
+		fprintf(stderr, "usage: mongo_drop URI [COLLECTION N]\n");
 		return 2;
-	help_drop(argv[1]);
-	return 0;
+	}
+	mongoc_init();
+	uri = mongoc_uri_new(argv[1]);
+	client = mongoc_client_new_from_uri(uri);
+	return damage(mongoc_client_get_collection(
+			      client, mongoc_uri_get_database(uri), argv[2]),
+		strtol(argv[3], NULL, 10));
 }

@@ -5,13 +5,17 @@
 # same run.
 #
 #   tools/bench/bench.sh [IMAGE] [--scratch DIR] [--repeat N] [--only PART,...]
-#                        [--json]
+#                        [--store mongodb://...] [--json]
 #
 # Without an IMAGE one of some 2 GiB is made of this system's own files. PARTs
 # are write zero verify gc warm cold clone scatter open cloneboot formats boot points
 # huge;
 # without --only it is all of them. DIR (else $TMPDIR or /tmp) needs three times
-# the size of the image, and 10 GiB.
+# the size of the image, and 10 GiB. With --store it is the part mongo only:
+# backup and restore on that server, in a database of its own, against inserting
+# and finding the same documents without hivefs, and backups of one, two and four
+# processes. Without an IMAGE that is done with 512 MiB that do not compress, so
+# that both sides move the same bytes; the server has them twice for a while.
 #
 # Each hivefs figure is taken next to its baseline, N times (3) in turns; shown
 # are the medians of both and the median of the N ratios. Where a source is
@@ -26,8 +30,9 @@ cd "$(dirname "$0")/../.."
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 parts=(write zero verify gc warm cold clone scatter open cloneboot formats boot points
-	huge)
+	huge mongo)
 image=
+store=
 scratch=${TMPDIR:-/tmp}
 repeat=3
 only=
@@ -36,13 +41,13 @@ build=${HIVEFS_BUILD:-build}
 
 usage() {
 	echo "usage: bench.sh [IMAGE] [--scratch DIR] [--repeat N]" \
-		"[--only PART,...] [--json]" >&2
+		"[--only PART,...] [--store mongodb://...] [--json]" >&2
 	exit 2
 }
 
 while [ $# -gt 0 ]; do
 	case $1 in
-	--scratch | --repeat | --only)
+	--scratch | --repeat | --only | --store)
 		[ $# -gt 1 ] || usage
 		printf -v "${1#--}" %s "$2"
 		shift
@@ -57,6 +62,8 @@ while [ $# -gt 0 ]; do
 	shift
 done
 [[ $repeat =~ ^[1-9][0-9]*$ ]] || usage
+[ -z "$store" ] || [ -n "$only" ] || only=mongo
+[[ ,$only, != *,mongo,* ]] || [ -n "$store" ] || usage
 for part in ${only//,/ }; do
 	[[ " ${parts[*]} " == *" $part "* ]] || usage
 done
@@ -76,6 +83,12 @@ pids=() # of what runs in the background
 mnt=$dir/mnt
 null=$dir/null
 repo=$dir/repo
+mongo=
+[ -z "$store" ] || mongo=$(
+	server=${store%%\?*} options=${store#"${store%%\?*}"}
+	server=${server%/}
+	echo "$server/hivefs_bench_${dir##*.}$options"
+)
 
 unmount() {
 	! mountpoint -q "$1" || fusermount3 -q -u "$1" || umount -l "$1"
@@ -94,6 +107,7 @@ clean_up() {
 	for pid in $(daemons); do
 		kill "$pid"
 	done
+	[ -z "$mongo" ] || [ -z "${tools-}" ] || "$tools/mongo-raw" "$mongo" drop
 	rm -rf --one-file-system "$dir"
 	[ -z "$huge" ] || rm -rf --one-file-system "$huge"
 	exit $status
@@ -127,7 +141,7 @@ calc() {
 {
 	[ -e "$build/build.ninja" ] || meson setup "$build"
 	ninja -C "$build" hivefs \
-		tools/bench/{ceiling,fuse-null,measure,scatter}
+		tools/bench/{ceiling,fuse-null,measure,mongo-raw,scatter}
 } >"$dir/build.log" 2>&1 || {
 	cat "$dir/build.log" >&2
 	exit 1
@@ -293,6 +307,57 @@ part_write() {
 	rm "$dir/copy"
 	sync -f "$dir"
 	note restore "$(calc "$bytes / $t0")" "$(calc "$bytes / $seconds")"
+}
+
+fresh_database() {
+	"$tools/mongo-raw" "$mongo" drop
+	"$hivefs" init -r "$mongo" >"$dir/out"
+}
+
+# raw MODE: sets $bytes and $ceiling, as ceiling does
+raw() {
+	local took
+	read -r bytes took < <("$tools/mongo-raw" "$mongo" "$1" 4)
+	ceiling=$(calc "$bytes / $took")
+}
+
+# backups N: of four parts of the image by N processes; sets $rate
+backups() {
+	local len part begun
+	len=$(($(stat -c %s "$image") / 4 >> 20 << 20))
+	for part in 0 1 2 3; do
+		[ -e "$dir/part$part" ] || dd if="$image" of="$dir/part$part" \
+			bs=1M count=$((len >> 20)) skip=$((part * len >> 20)) \
+			status=none
+	done
+	warm "$dir"/part?
+	fresh_database
+	# shellcheck disable=SC2016 # of the inner shell
+	timed sh -c 'seq 0 3 | xargs -P "$1" -I{} "$2" backup -q -r "$3" m{} "$4{}"' \
+		- "$1" "$hivefs" "$mongo" "$dir/part"
+	rate=$(calc "4 * $len / $seconds")
+}
+
+part_mongo() {
+	local t0 one
+	warm "$image"
+	fresh_database
+	backup -r "$mongo" vm "$image"
+	t0=$seconds
+	raw insert
+	note mongo_backup "$(calc "$bytes / $t0")" "$ceiling"
+	# shellcheck disable=SC2016 # of the inner shell
+	timed sh -c '"$1" restore -q -r "$2" vm@latest - >/dev/null' - \
+		"$hivefs" "$mongo"
+	t0=$seconds
+	raw find
+	note mongo_restore "$(calc "$bytes / $t0")" "$ceiling"
+	backups 1
+	one=$rate
+	backups 2
+	note mongo_2 "$rate" "$one"
+	backups 4
+	note mongo_4 "$rate" "$one"
 }
 
 part_zero() {
@@ -957,8 +1022,17 @@ table() {
 	value huge_first s - 'disk of 64 TiB with 64 MiB, first'
 	value huge_again s - '  again'
 	value huge_rss MiB - '  most memory'
+	row mongo_backup B/s 0.8 'MongoDB: first backup / raw inserts'
+	row mongo_restore B/s 0.8 '  restore / raw finds'
+	row mongo_2 B/s - '  four backups, two at a time / one'
+	row mongo_4 B/s - '  all at a time / one'
 }
 
+if [ -z "$image" ] && [ "$only" = mongo ]; then
+	image=$dir/image
+	openssl enc -aes-128-ctr -nosalt -pass pass:bench -pbkdf2 -iter 1 \
+		-in /dev/zero 2>/dev/null | head -c 512M >"$image" || true
+fi
 [ -n "$image" ] || system_image
 say "$(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)," \
 	"$(du -m "$image" | cut -f1) MiB of $image, $repeat rounds"
