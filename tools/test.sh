@@ -16,7 +16,7 @@ export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 # The unit tests of what threads share, run once more under TSan.
 tsan_tests=(test-src test-source test-store test-store-embedded test-ingest
-	test-cache test-disk test-prefetch test-view test-live
+	test-cache test-disk test-prefetch test-view test-foreign test-live
 	test-live-threads)
 layers=(src repo formats fs tools)
 

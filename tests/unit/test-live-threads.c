@@ -3,6 +3,7 @@
  * Guards a clone's disks under threads that read, write, sync, look for holes,
  * fold and commit at once: a page is read as one write left it, never older
  * than what its writer was told, and a commit is one instant of both disks.
+ * So is what views keep beside a disk, which every fold carries on.
  * For the thread sanitizer as much as for what it asserts.
  */
 #include <setjmp.h>
@@ -45,6 +46,10 @@ static _Atomic bool done;
  * counts up. */
 static _Atomic uint64_t begun[DISKS][PAGES], ended[DISKS][PAGES];
 
+/* The same of what the writer keeps beside the disk, in its own space. */
+#define SIDE_OFF 4093u
+static _Atomic uint64_t side_begun[DISKS][WRITERS], side_ended[DISKS][WRITERS];
+
 struct thread {
 	pthread_t id;
 	unsigned number;
@@ -82,6 +87,34 @@ static uint64_t stamp_of(const uint8_t *page)
 	return stamp;
 }
 
+static void write_side(struct thread *t, unsigned disk, uint64_t stamp)
+{
+	struct wrecord record = {
+		.space = (uint8_t)(t->number + 1), .off = SIDE_OFF, .len = 8
+	};
+	uint8_t b[8];
+
+	put_le64(b, stamp);
+	atomic_store(&side_begun[disk][t->number], stamp);
+	must(live_write_side(open_clone_disk(clone_open, disk), &record, b) ==
+			0,
+		"write beside the disk");
+	atomic_store(&side_ended[disk][t->number], stamp);
+}
+
+static void read_side(struct thread *t, struct live *l, unsigned disk)
+{
+	unsigned writer = (unsigned)rnd(t, WRITERS);
+	uint64_t least = atomic_load(&side_ended[disk][writer]), stamp;
+	uint8_t b[8] = { 0 };
+
+	side_read(live_side(l), (uint8_t)(writer + 1), SIDE_OFF, sizeof(b), b);
+	stamp = get_le64(b);
+	must(stamp >= least, "beside the disk: older than acknowledged");
+	must(stamp <= atomic_load(&side_begun[disk][writer]),
+		"beside the disk: newer than what was written");
+}
+
 static void *write_pages(void *arg)
 {
 	struct thread *t = arg;
@@ -99,6 +132,8 @@ static void *write_pages(void *arg)
 		err = live_write(l, page * PAGE_LEN, PAGE_LEN, buf);
 		must(err == 0, "write");
 		atomic_store(&ended[disk][page], stamp);
+		if (rnd(t, 8) == 0)
+			write_side(t, disk, stamp);
 		if (rnd(t, 50) == 0)
 			must(live_sync(l) == 0, "sync");
 	}
@@ -143,6 +178,7 @@ static void *read_pages(void *arg)
 		struct blk_extent e;
 
 		read_some(t, l, disk);
+		read_side(t, l, disk);
 		must(live_extent(l, page * PAGE_LEN, SIZE, &e) == 0, "extent");
 		must(!written || e.kind == BLK_DATA, "a hole over data");
 		must(live_data(l) <= SIZE, "more data than there is disk");
@@ -282,9 +318,12 @@ static void beside_each_other(void **state)
 	for (unsigned i = 0; i < WRITERS + READERS; i++)
 		pthread_join(threads[i].id, NULL);
 	for (unsigned i = 0; i < DISKS; i++)
-		for (unsigned k = 0; k < 500; k++)
-			read_some(
-				&threads[0], open_clone_disk(clone_open, i), i);
+		for (unsigned k = 0; k < 500; k++) {
+			struct live *l = open_clone_disk(clone_open, i);
+
+			read_some(&threads[0], l, i);
+			read_side(&threads[0], l, i);
+		}
 }
 
 int main(void)
