@@ -349,8 +349,9 @@ static int create_inside(struct repodir *d,
 	d->segments =
 		openat(d->fd, "segments", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	index = openat(d->fd, "index", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* what is in segments is synced with the first name there */
 	if (d->segments < 0 || index < 0 || fsync(index) != 0 ||
-		fsync(d->segments) != 0 || fsync(d->fd) != 0)
+		fsync(d->fd) != 0)
 		return fail(errno, "%s: %m", d->path);
 	return marker_write(d->fd, d->path, &d->seal);
 }

@@ -90,10 +90,9 @@ static int segment_begin(const struct repodir *dir, uint32_t id, int fd)
 		return -errno;
 	if (n != sizeof(header))
 		return -ENOSPC;
-	/* its name must be durable before anything refers to it */
-	if (fsync(fd) != 0 || fsync(dir->segments) != 0)
-		return -errno;
-	return 0;
+	/* its name must be durable before anything refers to it; the header is
+	 * with the first record, by the same fdatasync */
+	return fsync(dir->segments) == 0 ? 0 : -errno;
 }
 
 static int cut_off(int fd, uint64_t committed)

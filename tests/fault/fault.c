@@ -11,6 +11,7 @@
  *   $FAULT_HOW    eio, enospc; short: half of it is done; die: SIGKILL instead.
  *                 An allocation fails with ENOMEM
  *   $FAULT_ON     so do all behind it
+ *   $FAULT_FILE   only calls on paths that hold this are counted
  *   $FAULT_TRACE  changes and syncs are appended to this file, for power.py,
  *                 and nothing is synced
  *
@@ -61,6 +62,7 @@ static struct {
 	atomic_bool on;
 	char dir[512];
 	size_t dir_len;
+	const char *file; /* NULL: all */
 	_Atomic uint64_t *count;
 	enum call call;
 	uint64_t at;
@@ -112,6 +114,7 @@ __attribute__((constructor)) static void begin(void)
 		f.how = (enum how)i;
 	f.at = at ? strtoull(at, NULL, 10) : 0;
 	f.all_behind = getenv("FAULT_ON") != NULL;
+	f.file = getenv("FAULT_FILE");
 	if (trace) {
 		f.trace = open(trace, O_WRONLY | O_APPEND | O_CLOEXEC);
 		if (f.trace < 0)
@@ -120,12 +123,25 @@ __attribute__((constructor)) static void begin(void)
 	atomic_store(&f.on, true);
 }
 
+/* Is it one of those that are counted? FD is its file, or where PATH begins. */
+static bool is_meant(int fd, const char *path)
+{
+	char link[32], name[4096] = "";
+
+	if (!f.file)
+		return true;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (fd >= 0 && readlink(link, name, sizeof(name) - 1) < 0)
+		return false;
+	return strstr(name, f.file) || (path && strstr(path, f.file));
+}
+
 /* Counts it; what is to become of it. */
-static enum how fate(enum call call)
+static enum how fate(enum call call, int fd, const char *path)
 {
 	uint64_t n;
 
-	if (!atomic_load(&f.on) || !f.count)
+	if (!atomic_load(&f.on) || !f.count || !is_meant(fd, path))
 		return NONE;
 	n = atomic_fetch_add(&f.count[call], 1) + 1;
 	if (call != f.call || f.at == 0 || n < f.at ||
@@ -140,9 +156,9 @@ static enum how fate(enum call call)
 }
 
 /* The same, of a call that does all or nothing. */
-static bool fails(enum call call)
+static bool fails(enum call call, int fd, const char *path)
 {
-	enum how how = fate(call);
+	enum how how = fate(call, fd, path);
 
 	if (how != NONE)
 		errno = how == ENOSPC_HOW ? ENOSPC : EIO;
@@ -270,7 +286,7 @@ static int open_ours(int at, const char *path, int flags, mode_t mode)
 	turn_begin();
 	is_new = flags & O_CREAT && ino_at(at, path) == 0;
 	cut = flags & O_TRUNC && !is_new;
-	if (fails(is_new || cut ? WRITE : READ)) {
+	if (fails(is_new || cut ? WRITE : READ, at, path)) {
 		turn_end();
 		return -1;
 	}
@@ -339,7 +355,7 @@ PUBLIC int mkdirat(int at, const char *path, mode_t mode)
 	bool mine = below(at, path);
 	int r;
 
-	if (mine && fails(WRITE))
+	if (mine && fails(WRITE, at, path))
 		return -1;
 	turn_begin();
 	r = (int)syscall(SYS_mkdirat, at, path, mode);
@@ -362,7 +378,7 @@ PUBLIC int renameat2(
 	ino_t in;
 	int r;
 
-	if (mine && fails(WRITE))
+	if (mine && fails(WRITE, from, a))
 		return -1;
 	turn_begin();
 	r = (int)syscall(SYS_renameat2, from, a, to, b, flags);
@@ -394,7 +410,7 @@ PUBLIC int unlinkat(int at, const char *path, int flags)
 	ino_t in;
 	int r;
 
-	if (mine && fails(WRITE))
+	if (mine && fails(WRITE, at, path))
 		return -1;
 	turn_begin();
 	in = mine ? dir_of(at, path, &name) : 0;
@@ -421,7 +437,7 @@ PUBLIC int ftruncate(int fd, off_t len)
 	ino_t ino = ours(fd);
 	int r;
 
-	if (ino && fails(WRITE))
+	if (ino && fails(WRITE, fd, NULL))
 		return -1;
 	turn_begin();
 	r = (int)syscall(SYS_ftruncate, fd, len);
@@ -441,7 +457,7 @@ PUBLIC int fallocate(int fd, int mode, off_t off, off_t len)
 	struct stat st;
 	int r;
 
-	if (ino && fails(WRITE))
+	if (ino && fails(WRITE, fd, NULL))
 		return -1;
 	turn_begin();
 	r = (int)syscall(SYS_fallocate, fd, mode, off, len);
@@ -461,7 +477,7 @@ static int sync_any(long call, int fd, void *caller)
 
 	if (!ino)
 		return (int)syscall(call, fd);
-	if (fails(SYNC))
+	if (fails(SYNC, fd, NULL))
 		return -1;
 	if (f.trace < 0)
 		return (int)syscall(call, fd);
@@ -509,7 +525,7 @@ static ssize_t write_any(int fd, const struct iovec *iov, int n, off_t off)
 	ssize_t r;
 
 	if (ino) {
-		how = fate(WRITE);
+		how = fate(WRITE, fd, NULL);
 		if (how == SHORT && (n = half(iov, n, some)) > 0)
 			iov = some;
 		else if (how != NONE) {
@@ -579,7 +595,7 @@ PUBLIC ssize_t write(int fd, const void *buf, size_t len)
 
 PUBLIC ssize_t pread(int fd, void *buf, size_t len, off_t off)
 {
-	enum how how = ours(fd) ? fate(READ) : NONE;
+	enum how how = ours(fd) ? fate(READ, fd, NULL) : NONE;
 
 	if (how == SHORT)
 		len = len > 1 ? len / 2 : len;
@@ -594,7 +610,7 @@ ssize_t pread64(int fd, void *buf, size_t len, off_t off) ALIAS(pread);
 PUBLIC ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
 {
 	struct iovec some[1024];
-	enum how how = ours(fd) ? fate(READ) : NONE;
+	enum how how = ours(fd) ? fate(READ, fd, NULL) : NONE;
 
 	if (how == SHORT && n > 0) {
 		n = half(iov, n, some);
@@ -610,7 +626,7 @@ ssize_t preadv64(int fd, const struct iovec *iov, int n, off_t off)
 
 PUBLIC ssize_t read(int fd, void *buf, size_t len)
 {
-	if (ours(fd) && fails(READ))
+	if (ours(fd) && fails(READ, fd, NULL))
 		return -1;
 	return syscall(SYS_read, fd, buf, len);
 }
@@ -650,7 +666,7 @@ void *__libc_memalign(size_t align, size_t len);
 
 static bool none_left(void)
 {
-	if (fate(ALLOC) == NONE)
+	if (fate(ALLOC, -1, NULL) == NONE)
 		return false;
 	errno = ENOMEM;
 	return true;
