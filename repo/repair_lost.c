@@ -21,8 +21,7 @@ static void say_nothing(enum log_level level, const char *text)
 
 /* What the child tells: a segment's length, or a document. */
 struct told {
-	uint32_t segment;
-	uint64_t committed; /* 0: a document */
+	struct repair_row row; /* segment 0: a document */
 	struct repair_known doc;
 };
 
@@ -32,10 +31,10 @@ static int tell_rows(struct index *ix, FILE *to)
 	int r = index_list_rows(ix, &rows);
 
 	for (size_t i = 0; r == 0 && i < rows.n; i++) {
-		struct told t = { .segment = rows.v[i].id,
-			.committed = rows.v[i].committed };
+		struct told t = { .row = {
+					  rows.v[i].id, rows.v[i].committed } };
 
-		if (t.committed > 0 && fwrite(&t, sizeof(t), 1, to) != 1)
+		if (fwrite(&t, sizeof(t), 1, to) != 1)
 			r = -EIO;
 	}
 	vec_fini(&rows);
@@ -116,17 +115,24 @@ static void check_row(const struct repodir *d, uint32_t id, uint64_t committed,
 }
 
 static void take_told(const struct repodir *d, const struct told *t,
-	struct store_repair *result, struct repair_knowns *ret)
+	struct store_repair *result, struct repair_knowns *ret,
+	struct repair_rows *ret_rows)
 {
-	if (t->committed)
-		check_row(d, t->segment, t->committed, result);
-	else if (vec_add(ret, t->doc) < 0)
+	int r;
+
+	if (t->row.segment) {
+		check_row(d, t->row.segment, t->row.committed, result);
+		r = vec_add(ret_rows, t->row);
+	} else {
+		r = vec_add(ret, t->doc);
+	}
+	if (r < 0)
 		log_warn("%s: %m", d->path);
 }
 
 /* What reads a damaged index may be ended by it: a process of its own. */
 void repair_find_lost(const struct repodir *d, struct store_repair *result,
-	struct repair_knowns *ret)
+	struct repair_knowns *ret, struct repair_rows *ret_rows)
 {
 	int fds[2];
 	pid_t child;
@@ -149,7 +155,7 @@ void repair_find_lost(const struct repodir *d, struct store_repair *result,
 	close(fds[1]);
 	from = fdopen(fds[0], "r");
 	while (child > 0 && from && fread(&t, sizeof(t), 1, from) == 1)
-		take_told(d, &t, result, ret);
+		take_told(d, &t, result, ret, ret_rows);
 	if (from)
 		fclose(from);
 	else

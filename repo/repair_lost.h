@@ -23,12 +23,20 @@ struct repair_known {
 
 struct repair_knowns vec(struct repair_known);
 
+/* What lies behind is of a write that was not finished. */
+struct repair_row {
+	uint32_t segment;
+	uint64_t committed;
+};
+struct repair_rows vec(struct repair_row);
+
 /*
  * Logs the segments that are missing or end too early, adds them to what was
- * damaged, and adds to RET what else the old index knows. Best effort: of an
- * index that cannot be read nothing is known.
+ * damaged, and adds to RET what else the old index knows, to RET_ROWS how long
+ * the segments are. Best effort: of an index that cannot be read nothing is
+ * known.
  */
 void repair_find_lost(const struct repodir *d, struct store_repair *result,
-	struct repair_knowns *ret);
+	struct repair_knowns *ret, struct repair_rows *ret_rows);
 
 #endif

@@ -33,10 +33,13 @@ struct repair {
 	/* the segment being read */
 	struct segment_row row;
 	uint64_t bad_n, bad_bytes; /* since the last record that was good */
+	uint64_t finished;         /* what lies behind was never acknowledged */
+	uint64_t unfinished;       /* damaged bytes there */
 	struct vec(struct found) found;
 	/* documents that should be in the new index, unless superseded; of the
 	 * segment being read since the last record that was good, some more */
 	struct repair_knowns known, unsure;
+	struct repair_rows rows;   /* of the old index */
 	uint64_t end_n, end_bytes; /* damaged at the ends of segments */
 };
 
@@ -214,6 +217,11 @@ static int take_damaged(struct repair *p, const struct record *rec)
 		.len = rec->len,
 	};
 
+	/* power failed in the midst of it: any part of it may be there */
+	if (rec->off >= p->finished) {
+		p->unfinished += rec->len;
+		return 0;
+	}
 	p->bad_n++;
 	p->bad_bytes += rec->len;
 	if (rec->kind != RECORD_PUT || rec->order == 0 ||
@@ -280,6 +288,15 @@ static int check_header(const struct repair *p, int fd, const char *name)
 	return 0;
 }
 
+/* Where what the old index knows of segment ID ends. */
+static uint64_t finished(const struct repair *p, uint32_t id)
+{
+	for (size_t i = 0; i < p->rows.n; i++)
+		if (p->rows.v[i].segment == id)
+			return p->rows.v[i].committed;
+	return UINT64_MAX;
+}
+
 static int read_segment(struct repair *p, uint32_t id)
 {
 	char name[SEGMENT_NAME];
@@ -293,7 +310,8 @@ static int read_segment(struct repair *p, uint32_t id)
 	p->row = (struct segment_row){
 		.id = id, .sealed = true, .committed = SEGMENT_HEADER
 	};
-	p->bad_n = p->bad_bytes = 0;
+	p->bad_n = p->bad_bytes = p->unfinished = 0;
+	p->finished = finished(p, id);
 	p->unsure.n = 0;
 	fd = openat(
 		p->dir->segments, segment_name(id, name), O_RDONLY | O_CLOEXEC);
@@ -310,10 +328,11 @@ static int read_segment(struct repair *p, uint32_t id)
 	segment_scan_fini(&scan);
 	if (r == 0)
 		r = apply_found(p);
-	if (p->bad_n)
+	if (p->bad_n || p->unfinished)
 		log_info("%s/segments/%s: %llu bytes at the end are no whole "
-			 "record: a write that was not finished",
-			p->dir->path, name, (unsigned long long)p->bad_bytes);
+			 "records: a write that was not finished",
+			p->dir->path, name,
+			(unsigned long long)(p->bad_bytes + p->unfinished));
 	p->state.next_segment = MAX_OF(p->state.next_segment, id + 1);
 	p->result.segments++;
 	return r;
@@ -509,7 +528,7 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		new = NULL;
 		return fail(ENOMEM, "%s: %m", path);
 	}
-	repair_find_lost(dir, &p.result, &p.known);
+	repair_find_lost(dir, &p.result, &p.known, &p.rows);
 	r = repodir_remove_index(dir, NEW);
 	if (r == 0)
 		r = repodir_remove_index(dir, OLD);
@@ -525,6 +544,7 @@ int embedded_repair(const char *path, struct store_repair *ret)
 	vec_fini(&p.ids);
 	vec_fini(&p.found);
 	vec_fini(&p.known);
+	vec_fini(&p.rows);
 	vec_fini(&p.unsure);
 	if (r == 0)
 		r = swap(dir);

@@ -5,7 +5,7 @@ Guards a repository against power cuts at the system calls of the program: what
 was acknowledged is there, what was not is whole or absent, nothing is damaged,
 and all goes on; from the segments alone, too.
 
-  cuts.py HIVEFS FAULT.so [--cuts N] [--seed S]   N cuts; $FAULT_CUTS
+  cuts.py HIVEFS FAULT.so [--cuts N] [--seed S]   N cuts; $FAULT_CUTS, $FAULT_SEED
   cuts.py HIVEFS FAULT.so --syncs                 the calls that sync
   cuts.py HIVEFS FAULT.so --mutants [NAME]        each of them taken away, or
                                                   those whose name has NAME
@@ -110,13 +110,43 @@ class Life:
                 f"{k} {seed} {odds} {name}").strip()
 
 
-def cuts(life, n, first):
-    rng = random.Random(first)
+def death(rng):
+    """Somewhere in a life, one of the programs dies."""
+    call, calls = rng.choice((("write", 650), ("sync", 250)))
+    return {"FAULT_CALL": call, "FAULT_AT": str(rng.randrange(1, calls)),
+            "FAULT_HOW": "die"}
+
+
+def all_cuts(arguments, folder):
+    """Every other life has a death in it."""
+    rng = random.Random(arguments.seed)
+    n_lives = max(2, arguments.cuts // 100)
+    ok = True
+    for i in range(n_lives):
+        own = os.path.join(folder, str(i))
+        os.mkdir(own)
+        fault = death(rng) if i % 2 else None
+        try:
+            life = Life(arguments, own).live(fault)
+        except Failure as e:
+            raise Failure(f"{e}\nin a life with {fault}") from None
+        if cuts(life, arguments.cuts // n_lives, rng):
+            shutil.rmtree(own)
+        else:
+            life.save()
+            ok = False
+    return ok
+
+
+def cuts(life, n, rng):
     plan = []
+    syncs = [i for i, op in enumerate(life.trace.ops) if op.kind == "S"]
     for i in range(n):
-        # all along it, and in the end those of each stage
+        # all along it; every third when there is most to lose
         k = (i * len(life.trace.ops) // n +
              rng.randrange(max(1, len(life.trace.ops) // n)))
+        if i % 3 == 0:
+            k = syncs[i * len(syncs) // n]
         plan.append((k, rng.randrange(1 << 30) * 2 + i % 2, rng.randrange(9)))
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         runs = [(pool.submit(life.cut, *cut), cut) for cut in plan]
@@ -207,7 +237,8 @@ def main():
     parser.add_argument("fault")
     parser.add_argument("--cuts", type=int,
                         default=int(os.environ.get("FAULT_CUTS", "60")))
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int,
+                        default=int(os.environ.get("FAULT_SEED", "1")))
     parser.add_argument("--syncs", action="store_true")
     parser.add_argument("--mutants", nargs="?", const="")
     parser.add_argument("--again", nargs="+")
@@ -223,19 +254,19 @@ def main():
         return 0
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="hivefs-fault.", dir=memory)
+    if not a.syncs and a.mutants is None:
+        ok = all_cuts(a, folder)
+        if ok:
+            shutil.rmtree(folder)
+        return 0 if ok else 1
     life = Life(a, folder).live()
     if a.syncs:
         for name, numbers in life.trace.syncs(a.hivefs).items():
             print(f"{len(numbers):4} {name}")
         ok = True
-    elif a.mutants is not None:
+    else:
         ok = mutants(life, a.mutants)
-    else:
-        ok = cuts(life, a.cuts, a.seed)
-    if ok:
-        shutil.rmtree(folder)
-    else:
-        life.save()
+    shutil.rmtree(folder)
     return 0 if ok else 1
 
 

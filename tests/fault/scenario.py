@@ -336,9 +336,11 @@ class World:
     def discard(self, name):
         k = self.known
         before = self.files()
+        done = k.clones[name].going and name not in self.list_clones()
         k.clones[name].going = True
         self.note()
-        self.run("discard", "-q", name, faulty=True)
+        if not done:
+            self.run("discard", "-q", name, faulty=True)
         del k.clones[name]
         k.gone |= before - self.files()
         self.note()
@@ -354,8 +356,9 @@ class World:
         k = self.known
         k.going |= set(aliases)
         self.note()
-        self.run(*command, faulty=True)
-        for alias in aliases:
+        if k.going & set(self.list_points()):
+            self.run(*command, faulty=True)
+        for alias in set(aliases):
             del k.points[alias]
             k.going.discard(alias)
             k.removed.add(alias)
@@ -363,12 +366,13 @@ class World:
 
     def prune(self):
         lines = self.lines("prune", "--keep-last", "2", "--dry-run")
-        self.remove([p["alias"] for p in lines
-                     if p["type"] == "point" and not p["keep"]],
+        gone = [p["alias"] for p in lines
+                if p["type"] == "point" and not p["keep"]]
+        self.remove({*self.known.going, *gone},
                     "prune", "-q", "--keep-last", "2")
 
     def rm(self, address):
-        self.remove([self.latest(address)], "rm", "-q", "--last", address)
+        self.remove(self.known.going or {self.latest(address)}, "rm", "-q", "--last", address)
 
     def gc(self):
         before = self.files()
@@ -440,9 +444,12 @@ class World:
         self.check_clones()
         self.check_goes_on(rebuild)
 
+    def list_clones(self):
+        return {c["clone"] for c in self.lines("clones")
+                if c["type"] == "clone"}
+
     def check_clones(self):
-        names = {c["clone"] for c in self.lines("clones")
-                 if c["type"] == "clone"}
+        names = self.list_clones()
         if names - self.known.clones.keys():
             raise Failure(f"clones that are no more: {names}")
         for name, c in self.known.clones.items():
