@@ -15,6 +15,7 @@
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/options.h"
+#include "fs/tidy.h"
 #include "repo/location.h"
 #include "src/exit.h"
 #include "src/log.h"
@@ -174,6 +175,7 @@ static int serve(struct mount *m)
 {
 	scoped(repo_closep) struct repo *repo = NULL;
 	sigset_t signals;
+	struct tidy tidy;
 	struct fs fs;
 	int r;
 
@@ -205,11 +207,13 @@ static int serve(struct mount *m)
 	fs.ready = ready;
 	fs.ready_arg = m;
 	fuse_set_log_func(log_fuse);
+	tidy_begin(&tidy, repo->store);
 	r = session_new(m, &fs);
 	if (r == 0) {
 		r = serve_session(m, &signals);
 		fuse_session_destroy(m->session);
 	}
+	tidy_end(&tidy);
 	fs_fini(&fs);
 	log_many_end();
 	return r;

@@ -70,18 +70,32 @@ static void unlist(struct segset *s, unsigned i)
 }
 
 /* Lock held. Files that were unlinked since. */
+static void drop_unlinked(struct segset *s)
+{
+	struct stat st;
+
+	for (unsigned i = s->n_open; i-- > 0;)
+		if (fstat(s->open[i]->fd, &st) != 0 || st.st_nlink == 0)
+			unlist(s, i);
+}
+
+void segset_tidy(struct segset *s)
+{
+	pthread_mutex_lock(&s->lock);
+	drop_unlinked(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Lock held. */
 static void sweep(struct segset *s)
 {
 	struct timespec now;
-	struct stat st;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	if (now.tv_sec - s->swept < SWEEP_SECONDS)
 		return;
 	s->swept = now.tv_sec;
-	for (unsigned i = s->n_open; i-- > 0;)
-		if (fstat(s->open[i]->fd, &st) != 0 || st.st_nlink == 0)
-			unlist(s, i);
+	drop_unlinked(s);
 }
 
 /* Lock held. Makes room for one more; false if all are in use. */

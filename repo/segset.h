@@ -40,6 +40,9 @@ void segset_put(struct segset *s, struct segfile *f);
 /* Lets go of one that was unlinked, as soon as nobody reads it. */
 void segset_forget(struct segset *s, uint32_t id);
 
+/* Lets go of all that were unlinked, by whomever, and that nobody reads. */
+void segset_tidy(struct segset *s);
+
 /* One document to read: found at AT, to be put into ret. */
 struct lookup {
 	const struct key *key;

@@ -282,6 +282,12 @@ bool store_alone(struct store *s)
 	return s->ops->alone && s->ops->alone(s);
 }
 
+void store_tidy(struct store *s)
+{
+	if (s->ops->tidy)
+		s->ops->tidy(s);
+}
+
 int store_compact(struct store *s, _Atomic uint64_t *done,
 	_Atomic uint64_t *total, const _Atomic bool *cancel,
 	struct store_compact *ret)

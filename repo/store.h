@@ -256,6 +256,12 @@ int must_check store_sync(struct store *s);
 bool store_alone(struct store *s);
 
 /*
+ * Lets go of what others have removed from below the store. Reading does that
+ * as it goes; this is for whoever has it open and does not read.
+ */
+void store_tidy(struct store *s);
+
+/*
  * Gives back the space of documents that were removed, superseded or never
  * published. Others read and write meanwhile. DONE and TOTAL are bytes, CANCEL
  * as in verify.h. Where space runs out, what is done is done: `partial`.

@@ -273,6 +273,11 @@ static bool embedded_alone(struct store *s)
 	return repodir_alone(handle_of(s)->e->dir);
 }
 
+static void embedded_tidy(struct store *s)
+{
+	segset_tidy(handle_of(s)->e->segs);
+}
+
 static const struct store_ops ops = {
 	.close = embedded_close,
 	.get_many = embedded_get_many,
@@ -288,6 +293,7 @@ static const struct store_ops ops = {
 	.gone = embedded_gone,
 	.sync = embedded_sync,
 	.alone = embedded_alone,
+	.tidy = embedded_tidy,
 	.compact = embedded_compact,
 	.count = embedded_count,
 	.estimate = embedded_count,

@@ -35,6 +35,7 @@ struct store_ops {
 		void *arg); /* may be NULL */
 	int (*sync)(struct store *s);
 	bool (*alone)(struct store *s); /* may be NULL */
+	void (*tidy)(struct store *s);  /* may be NULL */
 	int (*compact)(struct store *s, _Atomic uint64_t *done,
 		_Atomic uint64_t *total, const _Atomic bool *cancel,
 		struct store_compact *ret); /* may be NULL */

@@ -3,7 +3,7 @@
 #
 # A mount lives on while the repository changes: a backup is there when it has
 # ended, latest follows, and a point that is removed goes, but not from under
-# who reads it.
+# who reads it; nor does it keep the space that gc frees.
 
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -45,6 +45,20 @@ exec 9<&-
 sleep 1.1
 [ ! -L "$mnt/web/latest" ] || fail "latest of nothing"
 [ -z "$(ls "$mnt/web")" ] || fail "not empty: $(ls "$mnt/web")"
+
+# nobody reads any more, and what gc removes is not kept from being freed
+held() {
+	find "/proc/$daemon/fd" -lname "*$1" | wc -l
+}
+[ "$(held .seg)" -gt 0 ] || fail "has no segment open"
+"$HIVEFS" gc --json >"$scratch/gc"
+jq -e 'select(.type == "summary") | .segments_removed > 0' "$scratch/gc" \
+	>/dev/null || fail "$(cat "$scratch/gc")"
+for ((n = 0; n < 300; n++)); do
+	[ "$(held ' (deleted)')" != 0 ] || break
+	sleep 0.1
+done
+[ "$(held ' (deleted)')" = 0 ] || fail "has removed files open"
 
 # three at once share a second, or two of them do
 for n in 1 2 3; do
