@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "repo/fetch.h"
+#include "repo/quarantine.h"
 #include "src/bytes.h"
 #include "src/log.h"
 #include "src/log_many.h"
@@ -125,7 +126,8 @@ uint64_t damage_count(const struct damage *d)
 	return damage_each(d, count_one, &n) < 0 ? 0 : n;
 }
 
-static void log_missing(const struct digest_set *set, enum coll coll)
+static void log_missing(
+	const struct digest_set *set, struct repo *r, enum coll coll)
 {
 	static struct log_many missing = { .what = "missing documents" };
 
@@ -134,16 +136,19 @@ static void log_missing(const struct digest_set *set, enum coll coll)
 		char hex[DIGEST_HEX];
 
 		if (counts(item) && (item->flags & DAMAGE_MISSING))
-			(void)fail_many(&missing, ENOENT,
-				"%s %.16s…: is missing", fetch_noun(coll),
-				digest_hex(&item->digest, hex));
+			(void)fail_many(&missing, ENOENT, "%s %.16s…: %s",
+				fetch_noun(coll),
+				digest_hex(&item->digest, hex),
+				quarantine_was_damaged(r, &item->digest)
+					? "was damaged and is set aside"
+					: "is missing");
 	}
 }
 
-uint64_t damage_log(const struct damage *d)
+uint64_t damage_log(const struct damage *d, struct repo *r)
 {
-	log_missing(&d->chunks, COLL_CHUNKS);
-	log_missing(&d->maps, COLL_MAPS);
+	log_missing(&d->chunks, r, COLL_CHUNKS);
+	log_missing(&d->maps, r, COLL_MAPS);
 	return damage_count(d);
 }
 
@@ -294,7 +299,11 @@ static int report_ranges(struct walk *w, const struct verify *job,
 			.len = range->len,
 			.what = fetch_noun(range->coll),
 			.digest = &range->digest,
-			.why = range->missing ? "missing" : "damaged",
+			.why = range->missing &&
+					       !quarantine_was_damaged(
+						       w->repo, &range->digest)
+				       ? "missing"
+				       : "damaged",
 		};
 		int r = damage_add(
 			w->damage, range->coll, &range->digest, DAMAGE_REACHED);

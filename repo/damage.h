@@ -67,6 +67,6 @@ int must_check damage_each(const struct damage *d,
 uint64_t damage_count(const struct damage *d);
 
 /* The same; logs those that are missing. */
-uint64_t damage_log(const struct damage *d);
+uint64_t damage_log(const struct damage *d, struct repo *r);
 
 #endif

@@ -131,7 +131,8 @@ static int failed(const struct disk *d, int err, uint64_t off, uint64_t len)
 		return fail_many(&damaged, -err,
 			"%s: bytes %" PRIu64 " to %" PRIu64 ": read: %s",
 			d->name, off, off + len,
-			err == -ENOENT ? "missing from the repository"
+			err == -ENOENT ? "missing from the repository, or "
+					 "set aside as damaged"
 				       : "damaged");
 	return fail(-err, "%s: bytes %" PRIu64 " to %" PRIu64 ": read: %m",
 		d->name, off, off + len);

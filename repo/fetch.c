@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "repo/quarantine.h"
 #include "src/log.h"
 #include "src/log_many.h"
 
@@ -93,9 +94,12 @@ static int get_doc(struct repo *r, enum coll coll, const struct digest *want,
 	int err = store_get(r->store, coll, &key, ret);
 
 	if (err == -ENOENT)
-		return fail_many(&missing, ENOENT,
-			"%s %.16s…: missing from the repository",
-			fetch_noun(coll), digest_hex(want, hex));
+		return fail_many(&missing, ENOENT, "%s %.16s…: %s",
+			fetch_noun(coll), digest_hex(want, hex),
+			quarantine_was_damaged(r, want)
+				? "was damaged and is set aside, until a "
+				  "backup of the same bytes stores it anew"
+				: "missing from the repository");
 	return err;
 }
 

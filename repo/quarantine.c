@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "repo/decode.h"
 #include "src/log.h"
 
 /* A scan goes in key order, so that the set comes sorted. */
@@ -46,6 +47,21 @@ const struct quarantined *quarantine_find(
 bool quarantine_has(const struct quarantine *q, const struct digest *d)
 {
 	return quarantine_find(q, d) != NULL;
+}
+
+bool quarantine_was_damaged(struct repo *r, const struct digest *d)
+{
+	struct key key = key_of(d->b, sizeof(d->b));
+	struct decode in;
+	struct doc doc;
+	bool missing;
+
+	if (store_get(r->store, COLL_QUARANTINE, &key, &doc) < 0)
+		return false;
+	decode_begin(&in, &doc);
+	missing = decode_bool(&in, "missing");
+	doc_fini(&doc);
+	return decode_end(&in, "quarantine") == 0 && !missing;
 }
 
 bool quarantine_grew(

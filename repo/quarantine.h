@@ -35,6 +35,12 @@ bool quarantine_has(const struct quarantine *q, const struct digest *d);
 const struct quarantined *quarantine_find(
 	const struct quarantine *q, const struct digest *d);
 
+/*
+ * Of what is missing: was it there, and is so because it was damaged and set
+ * aside? For messages: false also if that cannot be told.
+ */
+bool quarantine_was_damaged(struct repo *r, const struct digest *d);
+
 /* Is anything in NOW that was not in BEFORE? */
 bool quarantine_grew(
 	const struct quarantine *before, const struct quarantine *now);

@@ -603,7 +603,7 @@ int verify(const struct verify *job, struct verify_result *ret)
 	if (r == 0)
 		r = run(&c);
 	if (r == 0) {
-		c.result.n_damaged += c.n_odd + damage_log(&c.damage);
+		c.result.n_damaged += c.n_odd + damage_log(&c.damage, job->repo);
 		c.result.index_bad = c.index_bad;
 		*ret = c.result;
 	}

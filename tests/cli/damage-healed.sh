@@ -35,8 +35,12 @@ found() {
 	cp stdout json
 	[ "$(summary '.damaged > 0 and .quarantined == .damaged')" = true ] ||
 		fail "$1: not moved: $(summary .)"
+	# what was damaged is called so, though it is set aside now
+	jq -r 'select(.type == "damage").why' stdout | sort -u >why
 	expect_exit 4 "$HIVEFS" verify --json
 	cp stdout json
+	jq -r 'select(.type == "damage").why' stdout | sort -u | cmp - why ||
+		fail "$1: it was $(cat why)"
 	[ "$(summary '.damaged > 0 and .quarantined == 0')" = true ] ||
 		fail "$1: moved twice: $(summary .)"
 }
@@ -89,6 +93,9 @@ for seed in 1 2 3; do
 			true ] || fail "not applied: $(summary .)"
 	else
 		found "bits $seed"
+		rm -f lost.partial
+		expect_exit 4 "$HIVEFS" restore web@latest lost
+		expect_said '^hivefs: (chunk|map) [0-9a-f]+…: was damaged and is set aside'
 	fi
 	"$HIVEFS" backup -q web a 2>stderr || fail "$(cat stderr)"
 	"$HIVEFS" backup -q web changed 2>stderr || fail "$(cat stderr)"
