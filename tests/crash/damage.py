@@ -8,7 +8,10 @@ every kind of byte that there is, or a file is cut short or gone. Each time
   - what the damage does not touch can still be read;
   - verify exits with 4 if anything that a point needs was hit, or the
     repository is refused, and the bytes it names are the ones that are gone;
-  - repair --index brings back what damage to the index or the marker took.
+  - repair --index brings back what damage to the index or the marker took;
+  - gc, run over the damage, removes nothing that is needed when the damage is
+    undone: by a repair of the index, or by turning the bit back;
+  - another backup of the same bytes brings back what verify has set aside.
 
   damage.py HIVEFS DIRECTORY [--seed S] [--only KIND]... [--every N]
 """
@@ -33,6 +36,9 @@ from mounted import Mount, usable
 from program import Failure, Program
 
 INDEX = "index/data.mdb"
+# LMDB's pages by their flags; in the first two, 152 bytes say what is where
+PAGES = {1: "branch", 2: "leaf", 4: "overflow", 8: "meta"}
+META_LEN = 152
 HEADER = 4096  # of a segment
 MIB = 1 << 20
 COLLS = ("meta", "machines", "chunks", "maps", "points", "labels", "clones",
@@ -99,6 +105,8 @@ class Damage:
         self.removed = None
         self.failures = 0
         self.disks = {}
+        self.clone = None  # what it must read as
+        self.streams = []  # (path, offset, end) of records, and of headers
 
     # a small repository
 
@@ -122,11 +130,51 @@ class Damage:
         self.removed = self.backup("web")
         self.points.pop()
         self.program.run("rm", self.removed.alias)
+        if usable():
+            self.make_clone(self.points[0])
         reserve = os.path.join(self.good, "reserve")
         if os.path.exists(reserve):
             os.unlink(reserve)
         self.segments = sorted(os.listdir(os.path.join(self.good, "segments")))
         self.program.environment["HIVEFS_REPO"] = self.repo
+
+    def make_clone(self, point):
+        """
+        With three writes in its stream, each of which was synced. Of the last
+        one no other says so: damage to it looks like an end that was torn.
+        """
+        self.program.run("clone", f"{point.machine}@{point.alias}", "branch")
+        self.clone = point.content.saved()
+        mount = Mount(self.program, os.path.join(self.work, "mnt"))
+        try:
+            mount.up()
+            path = os.path.join(mount.path, "clones/branch/disk0.img")
+            fd = os.open(path, os.O_WRONLY)
+            for off in (3 * PAGE, 40 * PAGE, 90 * PAGE):
+                data = self.rng.randbytes(2 * PAGE)
+                os.pwrite(fd, data, off)
+                os.fsync(fd)
+                self.before_last = self.clone.saved()
+                self.clone.write(off, data)
+            os.close(fd)
+            mount.kill()  # so that nothing is folded
+        finally:
+            mount.clean_up()
+        self.find_stream()
+
+    def find_stream(self):
+        folder = os.path.join(self.good, "streams")
+        for at, _, names in os.walk(folder):
+            for name in sorted(n for n in names if n.endswith(".str")):
+                path = os.path.relpath(os.path.join(at, name), self.good)
+                with open(os.path.join(at, name), "rb") as f:
+                    data = f.read()
+                off = HEADER
+                while data[off:off + 8] == data[HEADER:HEADER + 8]:
+                    length, = struct.unpack_from("<I", data, off + 12)
+                    end = off + 56 + padded(length)
+                    self.streams.append((path, off, end))
+                    off = end
 
     def backup(self, machine):
         disk = self.disks[machine]
@@ -234,6 +282,41 @@ class Damage:
         if run.code not in (0, 4, 10, 15):
             run.expect(0, 4, 10, 15)
         return run.code, damage
+
+    def restore_clone(self):
+        """1: as it was before the last write to it."""
+        run = self.command("restore", "branch", "-")
+        if run.code != 0:
+            return run.code
+        got, size = run.stdout(), self.clone.size
+        if not difference(got, self.clone.read(0, size)):
+            return 0
+        if not difference(got, self.before_last.read(0, size)):
+            return "torn"
+        raise Failure(f"{run}: the clone's bytes are others")
+
+    def whole(self):
+        for point in self.points:
+            if self.restore(point) != 0:
+                raise Failure(f"{point} is lost")
+        if self.clone and self.restore_clone() != 0:
+            raise Failure("the clone is lost")
+
+    def collect(self):
+        run = self.command("gc", "--patience", "1")
+        self.counts["collected" if run.code == 0 else "gc refused"] += 1
+
+    def heal(self):
+        """By another backup of what was in each point."""
+        for point in self.points:
+            path = os.path.join(self.work, "again")
+            point.content.dump(path)
+            self.program.run("backup", point.machine, path, expect=(0, 3))
+        self.whole()
+        code, _ = self.verify()
+        if code != 0:
+            raise Failure("verify finds more after the healing")
+        self.counts["healed"] += 1
 
     def check(self, hit):
         """HIT: the points that may need what was damaged."""
@@ -345,6 +428,9 @@ class Damage:
             raise Failure("no point has lost anything")
         if part in ("headersum", "body1") and broken and usable():
             self.check_mount(broken, damage)
+        if part in ("magic", "key", "body2") and broken:
+            self.heal()
+            return
         self.repaired_segment(coll, broken, record.last)
 
     def repaired_segment(self, coll, broken, last=False):
@@ -417,20 +503,26 @@ class Damage:
         self.counts["refused"] += 1
 
     def bits_of_the_index(self):
-        size = os.path.getsize(os.path.join(self.good, INDEX))
-        for page in range(size // PAGE):
+        with open(os.path.join(self.good, INDEX), "rb") as f:
+            data = f.read()
+        for page in range(len(data) // PAGE):
+            flags, = struct.unpack_from("<H", data, page * PAGE + 10)
+            kind = PAGES.get(flags & 15, "other")
             # the head of a page, and anything in it
-            for within in (self.rng.randrange(24), self.rng.randrange(64),
-                           self.rng.randrange(PAGE), self.rng.randrange(PAGE)):
-                yield (f"index: a bit of byte {page * PAGE + within}",
-                       self.bit_of_the_index, page * PAGE + within)
+            for within in (self.rng.randrange(16), self.rng.randrange(64),
+                           self.rng.randrange(PAGE), self.rng.randrange(PAGE),
+                           *(range(10, META_LEN, 4) if kind == "meta" else ())):
+                yield (f"index: a bit of byte {page * PAGE + within}, {kind}",
+                       self.bit_of_the_index, page * PAGE + within, kind)
         for i in range(40):
             yield (f"index: pages of garbage, {i}", self.garbage_in_the_index,
                    i % 4 * 5 + 1)
         yield "index: lock.mdb is garbage", self.garbage_in_the_lock
 
-    def bit_of_the_index(self, off):
+    def bit_of_the_index(self, off, kind):
         self.flip(INDEX, off)
+        self.counts[f"{kind} pages"] += 1
+        self.collect()
         self.check(self.points)
         self.repaired()
 
@@ -440,6 +532,7 @@ class Damage:
             with open(self.path(INDEX), "r+b") as f:
                 f.seek(self.rng.randrange(size // PAGE) * PAGE)
                 f.write(self.rng.randbytes(PAGE))
+        self.collect()
         self.check(self.points)
         self.repaired()
 
@@ -448,6 +541,85 @@ class Damage:
             f.write(self.rng.randbytes(8192))
         self.check(self.points)
         self.repaired()
+
+    def gc_over_damage(self):
+        by_coll = collections.defaultdict(list)
+        for record in self.records():
+            by_coll[record.coll].append(record)
+        for coll, records in by_coll.items():
+            for record in self.rng.sample(records, min(len(records), 2)):
+                for part, first, end in record.parts():
+                    if first != end and part in ("magic", "coll", "bodylen",
+                                                 "version", "key", "body2"):
+                        yield (f"gc: {coll}: {part} of {record.path}",
+                               self.gc_over_bit, record.path,
+                               self.rng.randrange(first, end))
+        for name in self.segments:
+            yield f"gc: {name} is away", self.gc_without, f"segments/{name}"
+        for path in sorted({path for path, _, _ in self.streams}):
+            yield f"gc: {path} is away", self.gc_without, path
+
+    def gc_over_bit(self, path, off):
+        self.flip(path, off)
+        self.collect()
+        with open(os.path.join(self.good, path), "rb") as f:
+            f.seek(off)
+            byte = f.read(1)
+        # where it is gone, what was needed of it is elsewhere
+        if os.path.exists(self.path(path)):
+            with open(self.path(path), "r+b") as f:
+                f.seek(off)
+                f.write(byte)
+        self.repaired()
+        self.whole()
+
+    def gc_without(self, path):
+        away = os.path.join(self.work, "away")
+        os.rename(self.path(path), away)
+        self.collect()
+        os.rename(away, self.path(path))
+        self.repaired()
+        self.whole()
+
+    def bits_of_streams(self):
+        for path in sorted({path for path, _, _ in self.streams}):
+            for off in (0, 8, 12, 16, 32, 100, 4095):
+                yield (f"stream: byte {off} of {path}", self.bit_of_stream,
+                       path, off, False)
+        for path, first, end in self.streams:
+            last = (path, first, end) == self.streams[-1]
+            for off in (0, 8, 12, 16, 24, 32, 40, 48, 56, 60,
+                        self.rng.randrange(56, end - first), end - first - 1):
+                yield (f"stream: byte {first + off} of {path}",
+                       self.bit_of_stream, path, first + off, last)
+        for path in sorted({path for path, _, _ in self.streams}):
+            yield f"stream: {path} is gone", self.stream_gone, path
+            yield (f"stream: {os.path.dirname(path)} is gone",
+                   self.stream_gone, os.path.dirname(path))
+
+    def bit_of_stream(self, path, off, last):
+        self.flip(path, off)
+        self.check_stream(last)
+
+    def stream_gone(self, path):
+        if os.path.isdir(self.path(path)):
+            shutil.rmtree(self.path(path))
+        else:
+            os.unlink(self.path(path))
+        self.check_stream(False)
+
+    def check_stream(self, last):
+        self.collect()
+        code = self.restore_clone()
+        found, _ = self.verify()
+        if code == "torn" and not last:
+            raise Failure("a write to the clone that was synced is gone")
+        if code not in (0, "torn") and found == 0:
+            raise Failure("verify finds nothing, but the clone cannot be read")
+        self.counts["found by verify" if found else "harmless"] += 1
+        for point in self.points:
+            if self.restore(point) != 0:
+                raise Failure(f"{point} is lost with a clone's stream")
 
     def files_cut_short(self):
         for name in [f"segments/{n}" for n in self.segments] + \
@@ -488,8 +660,8 @@ class Damage:
             self.repaired()
 
     KINDS = ("bits_of_records", "bits_of_segment_headers",
-             "bits_of_the_marker", "bits_of_the_index", "files_cut_short",
-             "files_gone")
+             "bits_of_the_marker", "bits_of_the_index", "gc_over_damage",
+             "bits_of_streams", "files_cut_short", "files_gone")
 
     def run(self):
         self.make()
