@@ -8,7 +8,6 @@
 #include "repo/label.h"
 #include "repo/listing.h"
 #include "src/log.h"
-#include "src/text.h"
 
 void gc_roots_fini(struct gc_roots *r)
 {
@@ -52,22 +51,27 @@ static int add_root(
 	return vec_add(to, r) < 0 ? no_memory() : 0;
 }
 
+static int unreadable(
+	const struct gc_state *g, const struct point_id *id, int err)
+{
+	scoped(freep) char *text = point_naming(g->repo, id);
+	char alias[ALIAS_LEN + 1];
+
+	return fail(-err,
+		"point %s: cannot be read, so that what it needs is not known, "
+		"and nothing was removed: hivefs rm %s gives it up; then run "
+		"gc again",
+		text ? text : "?", point_alias(id, alias));
+}
+
 static int add_point(
 	struct gc_state *g, const struct point_id *id, struct gc_roots *to)
 {
 	struct point p;
-	char when[32];
 	int r = point_read(g->repo, id, &p);
 
 	if (r < 0)
-		return r == -ENOENT ? 0
-				    : fail(-r,
-					      "point %s: cannot be read, so "
-					      "that what it needs is not "
-					      "known: remove it, or repair "
-					      "the repository, then run gc "
-					      "again",
-					      time_text(id->time, when));
+		return r == -ENOENT ? 0 : unreadable(g, id, r);
 	for (size_t i = 0; r == 0 && i < p.disks.n; i++)
 		r = add_root(&to->live, &p.disks.v[i].root, p.disks.v[i].size);
 	if (r == 0 && vec_add(&to->users.points, *id) < 0)

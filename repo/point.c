@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include "repo/point.h"
 
 #include <bson/bson.h>
@@ -441,6 +442,18 @@ int point_bury(struct repo *r, const struct point_id *id)
 	return err == -ESTALE ? 0 : err;
 }
 
+char *point_naming(struct repo *r, const struct point_id *id)
+{
+	scoped(freep) char *name = machine_name(r, &id->machine);
+	char when[32], alias[ALIAS_LEN + 1];
+	char *text;
+
+	if (asprintf(&text, "%s@%s, alias %s", name ? name : "?",
+		    time_text(id->time, when), point_alias(id, alias)) < 0)
+		return NULL;
+	return text;
+}
+
 struct listing {
 	struct repo *repo;
 	bool all; /* damaged ones, too */
@@ -464,12 +477,10 @@ static int visit_key(void *arg, const struct doc *d)
 	}
 	err = point_get(l->repo, &id, &p);
 	if (err == -EBADMSG) {
-		scoped(freep) char *name = machine_name(l->repo, &id.machine);
-		char when[32], alias[ALIAS_LEN + 1];
+		scoped(freep) char *text = point_naming(l->repo, &id);
 
-		l->damage = fail_many(&damaged, EBADMSG,
-			"point %s@%s, alias %s: is damaged", name ? name : "?",
-			time_text(id.time, when), point_alias(&id, alias));
+		l->damage = fail_many(&damaged, EBADMSG, "point %s: is damaged",
+			text ? text : "?");
 		p = (struct point){ .id = id };
 	}
 	if (err == -ENOENT || (err == -EBADMSG && !l->all))

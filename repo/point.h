@@ -36,6 +36,12 @@ int must_check point_key_parse(const struct key *key, struct point_id *ret);
 #define ALIAS_LEN 8
 char *point_alias(const struct point_id *id, char buf[ALIAS_LEN + 1]);
 
+/*
+ * "web@2026-11-20T08:42:45Z, alias 1a2b3c4d", also of one that cannot be read;
+ * owned. No memory: NULL.
+ */
+char *point_naming(struct repo *r, const struct point_id *id);
+
 enum consistency {
 	CONSISTENCY_NONE, /* smeared: the source was in use */
 	CONSISTENCY_CRASH,

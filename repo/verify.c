@@ -136,6 +136,16 @@ static int add_point(struct check *c, const struct point *p)
 	return r;
 }
 
+static void say_damaged(const struct check *c, const struct point_id *id)
+{
+	scoped(freep) char *text = point_naming(c->job->repo, id);
+	char alias[ALIAS_LEN + 1];
+
+	log_error("point %s: is damaged, and gc refuses to run until hivefs "
+		  "rm %s gives it up",
+		text ? text : "?", point_alias(id, alias));
+}
+
 static int check_points(struct check *c, const struct keys *bad_labels)
 {
 	struct keys keys = { 0 };
@@ -154,6 +164,8 @@ static int check_points(struct check *c, const struct keys *bad_labels)
 		if (r == 0) {
 			r = add_point(c, &p);
 			point_fini(&p);
+		} else if (r == -EBADMSG) {
+			say_damaged(c, &id);
 		}
 		r = count_damage(c, r == -ENOENT ? 0 : r);
 	}
@@ -603,7 +615,8 @@ int verify(const struct verify *job, struct verify_result *ret)
 	if (r == 0)
 		r = run(&c);
 	if (r == 0) {
-		c.result.n_damaged += c.n_odd + damage_log(&c.damage, job->repo);
+		c.result.n_damaged +=
+			c.n_odd + damage_log(&c.damage, job->repo);
 		c.result.index_bad = c.index_bad;
 		*ret = c.result;
 	}

@@ -154,13 +154,13 @@ static void print_plan(struct cli *c, const struct verify_result *res)
 	else if (res->n_damaged == 0)
 		printf("no damage: nothing %sdone\n", would);
 	else
-		printf("%" PRIu64 " chunks or maps %smoved to the quarantine; "
-		       "the next backup that contains\nthe same bytes stores "
-		       "them anew. What no backup brings back stays damaged\n"
-		       "until the points listed here are removed: hivefs "
-		       "restore --best-effort gets out\nwhat is left of "
-		       "them\n",
-			o->plan ? res->n_damaged : res->n_quarantined, would);
+		printf("%" PRIu64 " damaged or missing: chunks and maps among "
+		       "them %smoved to the quarantine;\nthe next backup that "
+		       "contains the same bytes stores them anew. What no "
+		       "backup\nbrings back stays damaged until the points "
+		       "listed here are removed: hivefs restore\n"
+		       "--best-effort gets out what is left of them\n",
+			res->n_damaged, o->plan ? would : "were ");
 }
 
 static int heal_or_plan(struct cli *c)

@@ -44,6 +44,11 @@ for how in 'web@$time' '$alias' 'web@$alias' '${alias:0:5}'; do
 	eval "address=$how"
 	expect_exit 4 "$HIVEFS" points
 	expect_exit 4 "$HIVEFS" rm web@latest
+	# both say what to do
+	for verb in gc verify; do
+		expect_exit 4 "$HIVEFS" $verb
+		expect_said "^hivefs: point web@$time, alias $alias: .*hivefs rm $alias gives it up"
+	done
 	expect_exit 0 "$HIVEFS" rm --dry-run "$address"
 	expect_exit 4 "$HIVEFS" points
 	expect_exit 0 "$HIVEFS" rm "$address"
@@ -54,6 +59,7 @@ for how in 'web@$time' '$alias' 'web@$alias' '${alias:0:5}'; do
 	expect_exit 0 "$HIVEFS" show web@latest
 	expect_said '^old '
 	expect_exit 0 "$HIVEFS" verify
+	expect_exit 0 "$HIVEFS" gc
 	expect_exit 1 "$HIVEFS" rm "$address"
 done
 
