@@ -36,9 +36,19 @@ void log_set_sink(log_sink sink)
 	current_sink = sink ? sink : to_stderr;
 }
 
+log_sink log_get_sink(void)
+{
+	return current_sink;
+}
+
 void log_set_at_exit(log_at_exit at_exit)
 {
 	current_at_exit = at_exit;
+}
+
+log_at_exit log_get_at_exit(void)
+{
+	return current_at_exit;
 }
 
 void log_exit(int code)

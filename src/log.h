@@ -48,6 +48,7 @@ void log_set_level(enum log_level level);
  */
 typedef void (*log_sink)(enum log_level level, const char *text);
 void log_set_sink(log_sink sink);
+log_sink log_get_sink(void);
 
 /*
  * Ends the process with CODE where it cannot go on, once AT_EXIT, if one is
@@ -55,6 +56,7 @@ void log_set_sink(log_sink sink);
  */
 typedef void (*log_at_exit)(int code);
 void log_set_at_exit(log_at_exit at_exit);
+log_at_exit log_get_at_exit(void);
 _Noreturn void log_exit(int code);
 
 #endif

@@ -19,6 +19,7 @@ extern const struct verb verb_clone;
 extern const struct verb verb_clones;
 extern const struct verb verb_commit;
 extern const struct verb verb_discard;
+extern const struct verb verb_doctor;
 extern const struct verb verb_restore;
 extern const struct verb verb_export;
 extern const struct verb verb_rm;

@@ -38,6 +38,7 @@ const struct verb *const verbs[] = {
 	&verb_verify,
 	&verb_repair,
 	&verb_copy,
+	&verb_doctor,
 	&verb_version,
 	&verb_completion,
 	&verb_help,

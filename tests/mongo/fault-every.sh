@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guards that backups, a clone, its commit, rm and gc come to the same end
+# Guards that backups, a clone, its commit, rm, gc and copies to and fro come to the same end
 # whichever message of theirs meets a fault: nothing that was acknowledged is
 # lost, nothing is there twice. With HIVEFS_TEST_EVERY=1 every message meets
 # every fault; else some, one each.
@@ -13,6 +13,9 @@ requires python3 jq
 random_image "$scratch/a" 6M 1
 cp "$scratch/a" "$scratch/b"
 change_image "$scratch/b" 5
+random_image "$scratch/c" 2M 9
+"$HIVEFS" init -q -r "$scratch/elsewhere"
+"$HIVEFS" backup -q -r "$scratch/elsewhere" db "$scratch/c"
 
 # The work; each step says the same thing whatever happens below it.
 work() {
@@ -22,6 +25,11 @@ work() {
 	"$HIVEFS" commit -q side
 	"$HIVEFS" rm -q web@latest~2
 	"$HIVEFS" gc -q
+	"$HIVEFS" copy -q --from "$scratch/elsewhere"
+	rm -rf "$scratch/there"
+	"$HIVEFS" init -q -r "$scratch/there"
+	"$HIVEFS" copy -q --to "$scratch/there"
+	[ "$("$HIVEFS" points -r "$scratch/there" --json | grep -c '"point"')" = 3 ]
 }
 
 # What there is in the end, by itself, without the proxy.
@@ -29,6 +37,8 @@ outcome() {
 	"$HIVEFS" verify -q
 	"$HIVEFS" restore -q web@latest~1 - | cmp - "$scratch/b"
 	"$HIVEFS" restore -q web@latest - | cmp - "$scratch/a"
+	"$HIVEFS" restore -q db@latest - | cmp - "$scratch/c"
+	"$HIVEFS" verify -q -r "$scratch/there"
 	"$HIVEFS" status --json | jq -c \
 		'select(.type == "summary") | [.points, .clones, .chunks, .maps]'
 }
@@ -51,7 +61,7 @@ want=$got
 total=$n_messages
 echo "$total messages, $want"
 faults=(before after primary closing concern)
-every=${HIVEFS_TEST_EVERY:-$((total / 16))}
+every=${HIVEFS_TEST_EVERY:-$((total / 12))}
 n=0
 for ((i = 0; 1 + i * every <= total; i++)); do
 	k=$((1 + i * every))

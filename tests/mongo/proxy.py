@@ -16,6 +16,8 @@ ends. Of those that read or write documents, the FIRST and then each EVERY-th
   concern  a write arrives, and the reply says that no majority has it (of
            others: like after)
   stall    no reply comes, ever
+  readonly of a write: "not authorized", in the server's place; reads pass
+  denied   the same of all
 
 Each reply comes DELAY milliseconds late, as from a server that is far away. At
 the end it prints how many such messages there were, how many faults, and how
@@ -30,6 +32,7 @@ import time
 
 OP_MSG = 2013
 COUNTED = {'find', 'getMore', 'insert', 'update', 'delete'}
+WRITES = {'insert', 'update', 'delete'}
 
 
 def document(**fields):
@@ -121,6 +124,12 @@ class Proxy:
                 self.most = max(self.most, self.waiting)
 
     def answer(self, client, server, message, fault):
+        if fault == 'readonly':
+            fault = 'denied' if command(message) in WRITES else None
+        if fault == 'denied':
+            client.sendall(reply_to(message, document(
+                ok=0.0, errmsg='not authorized, says the test', code=13)))
+            return True
         if fault in ('primary', 'closing'):
             code = 10107 if fault == 'primary' else 91
             client.sendall(reply_to(message, document(
@@ -135,8 +144,7 @@ class Proxy:
         if fault == 'stall':
             select.select([client], [], [], 60)
             return False
-        if fault == 'concern' and command(message) in (
-                'insert', 'update', 'delete'):
+        if fault == 'concern' and command(message) in WRITES:
             client.sendall(reply_to(message, document(
                 ok=1.0, n=1, writeConcernError={
                     'code': 64, 'errmsg': 'made by the test'})))
