@@ -8,4 +8,5 @@
 
 . "$(dirname "$0")/../lib.sh"
 requires python3
+needs_files
 python3 "$(dirname "$0")/damage.py" "$HIVEFS" "$scratch"

@@ -17,6 +17,7 @@ at_exit unmount "$disk"
 truncate -s 300M "$scratch/ext4"
 mkfs.ext4 -q -m 0 "$scratch/ext4"
 requires_that mount -o loop "$scratch/ext4" "$disk"
+needs_files
 
 # the rest, too: blocks of every size, until none is left
 fill() {

@@ -53,4 +53,5 @@ requires_that mount -o loop "$scratch/ext4" "$disk"
 try
 
 requires_that mount -t tmpfs -o size=112M tmpfs "$disk"
+needs_files
 try

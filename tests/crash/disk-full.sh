@@ -81,4 +81,5 @@ try tmpfs
 truncate -s 192M "$scratch/ext4"
 mkfs.ext4 -q -m 0 "$scratch/ext4"
 requires_that mount -o loop "$scratch/ext4" "$disk"
+needs_files
 try ext4

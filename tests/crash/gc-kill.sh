@@ -54,7 +54,7 @@ for ((n = 0; n < steps; n++)); do
 		whole $this
 	fi
 	if ((n % 7 == 0)); then
-		"$HIVEFS" repair -q --index
+		on_server || "$HIVEFS" repair -q --index
 		whole $this
 	fi
 done
@@ -65,6 +65,9 @@ echo "$killed of $steps were killed, within $ms ms"
 	jq -e '.chunks_removed == 0 and .maps_removed == 0' >/dev/null ||
 	fail "something is left"
 whole $this
+if on_server; then
+	exit # what a server takes on its disk is its own affair
+fi
 # one disk twice over, and what the last rounds share
 used=$(du -sm repo | cut -f1)
 [ "$used" -lt 80 ] || fail "$used MiB for 24 MiB of data"

@@ -14,7 +14,11 @@ random_image "$scratch/image" 64K
 killed=0
 
 for ((step = 0; step < steps; step++)); do
-	rm -rf "$HIVEFS_REPO"
+	if on_server; then
+		"$MONGO_DROP" "$HIVEFS_REPO"
+	else
+		rm -rf "$HIVEFS_REPO"
+	fi
 	"$HIVEFS" init -q &
 	delay=$((took * step / steps + took / 8))
 	sleep "$(printf '%d.%06d' $((delay / 1000000)) $((delay % 1000000)))"

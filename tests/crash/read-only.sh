@@ -14,6 +14,7 @@ HIVEFS_REPO=$disk/repo
 mkdir "$disk"
 at_exit unmount "$disk"
 requires_that mount -t tmpfs -o size=256M tmpfs "$disk"
+needs_files
 
 backup() {
 	"$HIVEFS" backup "$@" "$image" --json | jq -r .alias

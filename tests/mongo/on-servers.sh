@@ -21,6 +21,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 MONGO_BUILD=${MONGO_BUILD:-$here/../../build/tests/mongo}
 mkdir -p "$MONGO_BUILD"
 MONGO_BUILD=$(cd "$MONGO_BUILD" && pwd)
+export MONGO_BUILD
 given=${HIVEFS_TEST_MONGODB-}
 only=given,mongod,java
 if [ "${1-}" = --only ]; then
