@@ -3,9 +3,8 @@
 #
 # Guards that backups, a clone that is written to, its fold and commit, prune, rm,
 # gc and copies to and fro come to the same end whichever message of theirs meets
-# a fault: nothing that was acknowledged is
-# lost, nothing is there twice. With HIVEFS_TEST_EVERY=1 every message meets
-# every fault; else some, one each.
+# a fault: nothing that was acknowledged is lost, nothing is there twice. With
+# HIVEFS_TEST_EVERY=1 every message meets every fault; else some, one each.
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/mongo/proxy.sh
 . "$top/tests/mongo/proxy.sh"
