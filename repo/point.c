@@ -369,7 +369,7 @@ int point_place(
 	struct repo *r, const struct point_id *id, struct point_place *ret)
 {
 	struct key key = point_key(id);
-	struct point_place p = { POINT_NONE };
+	struct point_place p = { .state = POINT_NONE };
 	struct decode in;
 	struct doc d;
 	int err = store_get(r->store, COLL_POINTS, &key, &d);

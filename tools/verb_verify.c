@@ -62,6 +62,7 @@ static const struct cli_option options[] = {
 };
 
 struct outcome {
+	struct verify_progress progress;
 	struct verify_result data;
 	bool booted, up;
 	double seconds;
@@ -187,12 +188,11 @@ static int judge(const char *url, const struct outcome *out)
 
 static int read_all(struct cli *c, struct verify *job, struct outcome *out)
 {
-	struct verify_progress progress = { 0 };
 	int r;
 
-	job->progress = &progress;
+	job->progress = &out->progress;
 	cancel_catch(false);
-	progress_begin(c, "verify", &progress.done, &progress.total);
+	progress_begin(c, "verify", &out->progress.done, &out->progress.total);
 	r = verify(job, &out->data);
 	progress_end();
 	return r;

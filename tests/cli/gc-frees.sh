@@ -35,13 +35,15 @@ gc() {
 }
 
 # of segments that are mostly alive nothing is moved, and that is said
-cp -a repo mostly
-"$HIVEFS" -r mostly rm -q web@latest
-expect_exit 0 "$HIVEFS" -r mostly gc
-expect_said 'stays on disk: it lies in segments that are more than half$'
-json_of "$HIVEFS" -r mostly gc --json
-[ "$(summary '.disk_dead > 1048576')" = true ] || fail "$(summary .)"
-rm -r mostly
+if ! on_server; then
+	cp -a repo mostly
+	"$HIVEFS" -r mostly rm -q web@latest
+	expect_exit 0 "$HIVEFS" -r mostly gc
+	expect_said 'stays on disk: it lies in segments that are more than half$'
+	json_of "$HIVEFS" -r mostly gc --json
+	[ "$(summary '.disk_dead > 1048576')" = true ] || fail "$(summary .)"
+	rm -r mostly
+fi
 
 # nothing was removed yet
 gc --dry-run

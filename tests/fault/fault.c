@@ -42,8 +42,12 @@
 #include <unistd.h>
 
 #define PUBLIC __attribute__((visibility("default")))
+#ifdef __clang__
+#define ALIAS(name) __attribute__((visibility("default"), alias(#name)))
+#else /* which wants to have all attributes repeated */
 #define ALIAS(name)                                                            \
 	__attribute__((visibility("default"), alias(#name), copy(name)))
+#endif
 #define FDS 1024
 #define TRACE_IOVS 1021 /* and three make what the kernel takes */
 
