@@ -275,6 +275,8 @@ static int ask_chunks(struct carry *c, struct worker *w)
 	size_t n = w->keys.n, kept = 0;
 	int r;
 
+	if (n == 0)
+		return 0;
 	if (n > w->there_cap) {
 		free(w->there);
 		w->there_cap = 0;
@@ -283,7 +285,7 @@ static int ask_chunks(struct carry *c, struct worker *w)
 			return no_memory();
 		w->there_cap = n;
 	}
-	r = n ? ask(c, COLL_CHUNKS, w->keys.v, n, w->there) : 0;
+	r = ask(c, COLL_CHUNKS, w->keys.v, n, w->there);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (w->there[i])
 			continue;

@@ -604,30 +604,30 @@ static int gather_groups(const struct copy_ids *ids, struct groups *ret)
 /* The machine that has the oldest point first, and its oldest points first. */
 static int sort_ids(struct copy_ids *ids)
 {
-	struct copy_ids sorted = { 0 };
 	struct groups groups = { 0 };
+	struct point_id *sorted;
+	size_t n = 0;
 	int r;
 
 	if (ids->n == 0)
 		return 0;
 	qsort(ids->v, ids->n, sizeof(*ids->v), order_ids);
 	unique_ids(ids);
-	r = gather_groups(ids, &groups);
-	if (r == 0 && vec_reserve(&sorted, ids->n) < 0)
-		r = no_memory();
+	sorted = calloc(ids->n, sizeof(*sorted));
+	r = sorted ? gather_groups(ids, &groups) : no_memory();
 	if (r == 0) {
 		qsort(groups.v, groups.n, sizeof(*groups.v), order_groups);
 		for (size_t i = 0; i < groups.n; i++) {
 			const struct group *g = &groups.v[i];
 
-			memcpy(sorted.v + sorted.n, ids->v + g->first,
-				g->len * sizeof(*ids->v));
-			sorted.n += g->len;
+			memcpy(sorted + n, ids->v + g->first,
+				g->len * sizeof(*sorted));
+			n += g->len;
 		}
-		memcpy(ids->v, sorted.v, sorted.n * sizeof(*ids->v));
+		memcpy(ids->v, sorted, n * sizeof(*sorted));
 	}
 	vec_fini(&groups);
-	vec_fini(&sorted);
+	free(sorted);
 	return r;
 }
 

@@ -119,9 +119,9 @@ static void check_latency(const struct probe *p, struct repo *r)
  * removes it as that of a dead writer.
  */
 struct guest {
-	struct repo *repo;
 	bson_t body;
 	struct doc doc;
+	struct repo *repo;
 };
 
 static void guest_init(struct guest *g, struct repo *r, uint64_t generation)

@@ -275,7 +275,7 @@ static int open_both(struct run *run)
 		r = locate_other(o, &other);
 	if (r < 0)
 		return r;
-	if (same(here, other))
+	if (here && other && same(here, other))
 		return fail(EINVAL,
 			"copy: both repositories are the same one; say the "
 			"other with --repo, or $HIVEFS_REPO");
