@@ -81,7 +81,8 @@ int live_open(struct cache *c, const char *name, const struct clone_disk *d,
 	l->size = d->size;
 	l->sector_size = d->sector_size;
 	l->data = d->data;
-	l->written = d->from > 0; /* what was written before was folded */
+	/* what was written before was folded */
+	l->written = d->from > STREAM_FIRST;
 	l->owned = owner;
 	pthread_mutex_init(&l->turn, NULL);
 	pthread_mutex_init(&l->lock, NULL);

@@ -157,6 +157,22 @@ static int take_disks(
 	return 0;
 }
 
+/*
+ * A clone that nobody ever had open has no stream. From here on it has, and one
+ * that is gone must not look like that: its document says where records begin.
+ */
+static int note_streams(struct open_clone *o)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < o->n_disks; i++)
+		if (o->clone.disks.v[i].from == 0) {
+			o->clone.disks.v[i].from = STREAM_FIRST;
+			changed = true;
+		}
+	return changed ? clone_swap(o->repo, &o->clone) : 0;
+}
+
 static int try_take(struct cache *c, const struct uuid *id,
 	const struct stream_owner *owner, struct open_clone **ret)
 {
@@ -178,6 +194,8 @@ static int try_take(struct cache *c, const struct uuid *id,
 		err = clone_get(o->repo, id, &now);
 	if (err == 0 && now.version != o->clone.version)
 		err = -ESTALE;
+	if (err == 0)
+		err = note_streams(o);
 	clone_fini(&now);
 	o->keeper = (struct keeper){ .disks = o->disks,
 		.n_disks = o->n_disks,

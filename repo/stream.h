@@ -30,6 +30,8 @@
 
 #define STREAM_NUMBER_BITS 40
 #define STREAM_PAYLOAD_MAX (2u << 20)
+/* Where records begin, behind the takeover that a stream begins with. */
+#define STREAM_FIRST (UINT64_C(1) << STREAM_NUMBER_BITS)
 
 struct stream;
 

@@ -36,9 +36,10 @@ from mounted import Mount, usable
 from program import Failure, Program
 
 INDEX = "index/data.mdb"
-# LMDB's pages by their flags; in the first two, 152 bytes say what is where
+# LMDB's pages by their flags, and what is looked at in those of which there are
+# few: the 152 bytes of the first two that say where all is, the head of others
 PAGES = {1: "branch", 2: "leaf", 4: "overflow", 8: "meta"}
-META_LEN = 152
+MORE = {"meta": range(10, 152, 4), "branch": range(8, 64, 3)}
 HEADER = 4096  # of a segment
 MIB = 1 << 20
 COLLS = ("meta", "machines", "chunks", "maps", "points", "labels", "clones",
@@ -120,6 +121,8 @@ class Damage:
             for _ in range(8):
                 disk.write(r.randrange(size // PAGE) * PAGE,
                            disk.some_bytes(r, 60000))
+        # so many chunks that the index of them has more than one page
+        self.disks["web"].write(MIB, r.randbytes(4 * MIB))
         self.backup("web")
         # so that what is written for this one is no other's
         self.disks["web"].write(4 * MIB + 8192, r.randbytes(300000))
@@ -511,7 +514,7 @@ class Damage:
             # the head of a page, and anything in it
             for within in (self.rng.randrange(16), self.rng.randrange(64),
                            self.rng.randrange(PAGE), self.rng.randrange(PAGE),
-                           *(range(10, META_LEN, 4) if kind == "meta" else ())):
+                           *MORE.get(kind, ())):
                 yield (f"index: a bit of byte {page * PAGE + within}, {kind}",
                        self.bit_of_the_index, page * PAGE + within, kind)
         for i in range(40):
