@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
 Guards a repository over the days of its life: two machines are backed up each
-day, points are pruned and the garbage is collected, by a clock that is moved on.
-What must be kept is worked out here, anew and otherwise than repo/policy.c does;
-what is kept must be whole, and what is not must be gone.
+day, points are held and branched, they are pruned and the garbage is collected,
+by a clock that is moved on, and now and then goes wrong by days. What must be
+kept is worked out here, anew and otherwise than repo/policy.c does; what is kept
+must be whole, what a clone was made of, too, and what is not must be gone.
 
   life.py HIVEFS CLOCK [--days N] [--seed S]
 
@@ -40,7 +41,14 @@ class Life:
         self.images = {m: bytearray(self.rng.randbytes(256 * PAGE))
                        for m in ("web", "db")}
         self.points = {m: [] for m in self.images}  # (time, alias, bytes)
+        self.holds = {}  # alias -> time until which nothing removes it
+        self.clones = {}  # name -> bytes
+        self.n_clones = 0
+        self.counts = dict.fromkeys(("held", "branched", "refused"), 0)
         self.freed = 0
+
+    def clock(self):
+        return time.time() + self.now
 
     def run(self, *args, expect=0):
         environment = {**os.environ, "HIVEFS_REPO": self.work + "/repo",
@@ -74,6 +82,9 @@ class Life:
     def kept(self, machine):
         """Each unit by itself: the last point of each of its last N."""
         points = sorted(self.points[machine], key=lambda p: p[0])
+        # the clock may be wrong: those are not judged
+        later = [p for p in points if p[0].timestamp() > self.clock() + DAY]
+        points = points[:len(points) - len(later)]
         units = {"daily": lambda t: t.date(),
                  "weekly": lambda t: t.isocalendar()[:2],
                  "monthly": lambda t: (t.year, t.month)}
@@ -83,11 +94,62 @@ class Life:
             for point in points:
                 newest[of(point[0])] = point[1]
             keep |= set(list(newest.values())[-POLICY[unit]:])
-        return [p for p in points if p[1] in keep]
+        keep |= {p[1] for p in points
+                 if self.holds.get(p[1], 0) > self.clock()}
+        return [p for p in points if p[1] in keep] + later
+
+    def prune_words(self):
+        return [word for unit, n in POLICY.items()
+                for word in (f"--keep-{unit}", str(n))]
+
+    def hold(self):
+        machine = self.rng.choice(list(self.points))
+        point = self.rng.choice(self.points[machine])
+        days = self.rng.randrange(1, 30)
+        until = self.clock() + days * DAY
+        if until < self.holds.get(point[1], 0) + 60:
+            return  # it can only be put off
+        self.run("hold", f"{machine}@{point[1]}", "--until", f"{days}d")
+        self.holds[point[1]] = until
+        self.run("rm", f"{machine}@{point[1]}", expect=14)
+        self.counts["held"] += 1
+
+    def branch(self):
+        machine = self.rng.choice(list(self.points))
+        point = self.rng.choice(self.points[machine])
+        self.n_clones += 1
+        name = f"branch{self.n_clones}"
+        self.run("clone", f"{machine}@{point[1]}", name)
+        self.clones[name] = point[2]
+        self.counts["branched"] += 1
+
+    def check_clones(self):
+        for name in sorted(self.clones):
+            if self.run("restore", name, "-") != self.clones[name]:
+                raise Failure(f"{name} is not what it was made of")
+
+    def wrong_clock(self):
+        """Days ahead nothing ends; days behind, the days are only older."""
+        was = self.now
+        self.now += self.rng.randrange(3, 400) * DAY
+        self.run("prune", *self.prune_words(), expect=14)
+        self.counts["refused"] += 1
+        self.now = was - self.rng.randrange(1, 3) * DAY
+        if self.rng.random() < 0.5:
+            self.backup(self.rng.choice(list(self.images)))
+        self.prune()
+        self.now = was
+
+    def edges(self):
+        yield from self.holds.values()
+        for points in self.points.values():
+            yield from (p[0].timestamp() - DAY for p in points)
 
     def prune(self):
-        self.run("prune", *(word for unit, n in POLICY.items()
-                            for word in (f"--keep-{unit}", str(n))))
+        # no hold ends while this runs, and no point comes from the future
+        while any(abs(t - self.clock()) < 300 for t in self.edges()):
+            self.now += 600
+        self.run("prune", *self.prune_words())
         for machine in self.points:
             self.points[machine] = self.kept(machine)
         listed = {json.loads(line).get("alias") for line in
@@ -117,11 +179,23 @@ class Life:
                 self.now += self.rng.randrange(3 * 3600)
         if not all(self.points.values()):
             return
+        if self.rng.random() < 0.2:
+            self.hold()
+        if self.rng.random() < 0.15:
+            self.branch()
+        if self.rng.random() < 0.1:
+            self.wrong_clock()
         self.prune()
+        if self.clones and self.rng.random() < 0.1:
+            name = self.rng.choice(sorted(self.clones))
+            self.run("discard", name)
+            del self.clones[name]
         if self.rng.random() < 0.7:
             self.collect()
         machine = self.rng.choice(list(self.points))
         self.check(machine, self.rng.choice(self.points[machine]))
+        if self.rng.random() < 0.2:
+            self.check_clones()
 
     def live(self):
         self.now = -self.arguments.days * DAY
@@ -139,6 +213,9 @@ class Life:
         for machine, points in self.points.items():
             for point in points:
                 self.check(machine, point)
+        self.check_clones()
+        if not all(self.counts.values()):
+            raise Failure(f"too little has happened: {self.counts}")
 
 
 def main():
@@ -146,7 +223,8 @@ def main():
     parser.add_argument("hivefs")
     parser.add_argument("clock")
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
+    parser.add_argument("--seed", type=int,
+                        default=int(os.environ.get("LIFE_SEED", "1")))
     arguments = parser.parse_args()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     work = tempfile.mkdtemp(prefix="hivefs-life.", dir=memory)
@@ -163,7 +241,8 @@ def main():
         print("FAILED: nothing was ever freed")
         return 1
     kept = {m: len(p) for m, p in life.points.items()}
-    print(f"{kept} points are left, {life.freed} chunks were freed")
+    print(f"{kept} points are left, {life.freed} chunks were freed, "
+          f"{life.counts}")
     return 0
 
 
