@@ -3,7 +3,7 @@
 """
 proxy - sits between hivefs and a MongoDB server and breaks things.
 
-  proxy.py PORT FIRST EVERY FAULT[,FAULT]... [DELAY]
+  proxy.py PORT FIRST EVERY FAULT[,FAULT]... [DELAY [LISTEN]]
 
 Prints the port it listens at and passes messages on to PORT, until its input
 ends. Of those that read or write documents, the FIRST and then each EVERY-th
@@ -19,7 +19,13 @@ ends. Of those that read or write documents, the FIRST and then each EVERY-th
   readonly of a write: "not authorized", in the server's place; reads pass
   denied   the same of all
 
-Each reply comes DELAY milliseconds late, as from a server that is far away. At
+Whatever FIRST and EVERY are, the server seems to be another with
+
+  old       it says that it is of a version long gone
+  password  it accepts no user's
+  denied    its users may do nothing
+
+It listens at port LISTEN, or one that is free. Each reply comes DELAY milliseconds late, as from a server that is far away. At
 the end it prints how many such messages there were, how many faults, and how
 many of them were waiting for their replies at once, at the most.
 """
@@ -58,6 +64,19 @@ def reply_to(message, body):
     return struct.pack('<iiii', 16 + len(body), 0, request, OP_MSG) + body
 
 
+def older(reply):
+    name = b'\x10maxWireVersion\0'
+    at = reply.find(name)
+    if at < 0:
+        return reply
+    at += len(name)
+    return reply[:at] + struct.pack('<i', 2) + reply[at + 4:]
+
+
+def refusal(code, text):
+    return document(ok=0.0, errmsg=text, code=code)
+
+
 def receive(sock):
     data = bytearray()
     while len(data) < 4 or len(data) < struct.unpack_from('<i', data)[0]:
@@ -82,6 +101,15 @@ class Proxy:
         self.faults, self.delay = faults, delay
         self.lock = threading.Lock()
         self.seen = self.made = self.waiting = self.most = 0
+
+    def other(self, message):
+        """The reply of a server that is another, or None."""
+        name = command(message)
+        if 'password' in self.faults and name == 'saslStart':
+            return refusal(18, 'Authentication failed.')
+        if 'denied' in self.faults and name in COUNTED:
+            return refusal(13, 'not authorized')
+        return None
 
     def fault(self, message):
         """What the message is to meet, or None."""
@@ -132,8 +160,12 @@ class Proxy:
             return True
         if fault in ('primary', 'closing'):
             code = 10107 if fault == 'primary' else 91
-            client.sendall(reply_to(message, document(
-                ok=0.0, errmsg='made by the test', code=code)))
+            client.sendall(reply_to(
+                message, refusal(code, 'made by the test')))
+            return True
+        other = self.other(message)
+        if other:
+            client.sendall(reply_to(message, other))
             return True
         if fault == 'before':
             return False
@@ -151,11 +183,13 @@ class Proxy:
             return True
         if fault or reply is None:
             return False
+        if 'old' in self.faults:
+            reply = older(reply)
         client.sendall(reply)
         return True
 
-    def listen(self):
-        sock = socket.create_server(('127.0.0.1', 0))
+    def listen(self, port):
+        sock = socket.create_server(('127.0.0.1', port))
         print(sock.getsockname()[1], flush=True)
         while True:
             client, _ = sock.accept()
@@ -166,8 +200,9 @@ class Proxy:
 
 def main():
     proxy = Proxy(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]),
-                  sys.argv[4].split(','), float((sys.argv + ['0'])[5]) / 1000)
-    threading.Thread(target=proxy.listen, daemon=True).start()
+                  sys.argv[4].split(','), float(sys.argv[5]) / 1000 if len(sys.argv) > 5 else 0)
+    port = int(sys.argv[6]) if len(sys.argv) > 6 else 0
+    threading.Thread(target=proxy.listen, args=(port,), daemon=True).start()
     sys.stdin.read()
     print(proxy.seen, proxy.made, proxy.most, flush=True)
 

@@ -3,7 +3,8 @@
 #
 # proxy - the proxy in shell tests, on top of lib.sh.
 #
-#   proxy FIRST EVERY FAULTS [DELAY]    $HIVEFS_REPO goes through it; $direct
+#   proxy FIRST EVERY FAULTS [DELAY [PORT]]
+#                                       $HIVEFS_REPO goes through it; $direct
 #                                       does not
 #   proxy_end                           and back; sets $n_messages, $n_faults
 #                                       and $n_waiting
