@@ -12,6 +12,7 @@
 #include "src/log.h"
 
 #define BEAT_SECONDS 5
+#define SWEEP_SECONDS 60 /* that a collector may take for a batch */
 
 struct writer {
 	struct repo *repo;
@@ -22,6 +23,7 @@ struct writer {
 	struct uuid point; /* of a copy: the id of its first writer */
 	uint64_t generation;
 	bool must_look; /* a collection was under way when we registered */
+	_Atomic bool may_not_sweep; /* in the place of a collector */
 	pthread_mutex_t lock;
 	bool beating;     /* lock: one thread moves the heartbeat */
 	uint64_t version; /* lock; of our document: the heartbeat's value */
@@ -205,25 +207,65 @@ void writer_beat(struct writer *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
+/* 0: swept. -ESTALE: something else became of it. */
+static int wait_for_sweep(struct writer *w, const struct digest *d)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	time_t begun = monotonic();
+	char hex[DIGEST_HEX];
+	struct condemned found;
+
+	do {
+		int err = condemned_get(w->repo, d, &found);
+
+		if (err < 0)
+			return err == -ENOENT ? 0 : err;
+		if (!found.sweeping)
+			return -ESTALE;
+		writer_beat(w);
+		nanosleep(&pause, NULL);
+	} while (monotonic() - begun < SWEEP_SECONDS);
+	return fail(EACCES,
+		"%.16s…: a gc began to remove it and does not go on, which "
+		"this user may not do in its place: run hivefs gc",
+		digest_hex(d, hex));
+}
+
 /*
- * 0: it is not condemned, or no longer. A sweep, whose collector may have died
- * in it, is finished here: what it removes is then missing, and stored anew.
+ * A sweep, whose collector may have died in it, is finished here: what it
+ * removes is then missing, and stored anew. Who may not remove anything waits
+ * for the collector.
  */
-static int save_one(struct repo *r, const struct digest *d)
+static int end_sweep(
+	struct writer *w, const struct digest *d, const struct condemned *found)
+{
+	int err = -EACCES;
+
+	if (!atomic_load(&w->may_not_sweep))
+		err = condemned_finish(w->repo, found);
+	if (err != -EACCES)
+		return err;
+	if (!atomic_exchange(&w->may_not_sweep, true))
+		log_info("a gc is under way; waiting for what it removes");
+	return wait_for_sweep(w, d);
+}
+
+/* 0: it is not condemned, or no longer. */
+static int save_one(struct writer *w, const struct digest *d)
 {
 	struct key key = key_of(d->b, sizeof(d->b));
 	struct condemned found;
 	int err;
 
 	do {
-		err = condemned_get(r, d, &found);
+		err = condemned_get(w->repo, d, &found);
 		if (err == -ENOENT)
 			return 0;
 		if (err == 0 && found.sweeping)
-			return condemned_finish(r, &found);
-		if (err == 0)
-			err = store_remove(
-				r->store, COLL_CONDEMNED, &key, found.version);
+			err = end_sweep(w, d, &found);
+		else if (err == 0)
+			err = store_remove(w->repo->store, COLL_CONDEMNED, &key,
+				found.version);
 	} while (err == -ESTALE);
 	return err == -ENOENT ? 0 : err;
 }
@@ -235,6 +277,6 @@ int writer_rely(struct writer *w, const struct digest *digests, size_t n)
 	if (!w->must_look)
 		return 0;
 	for (size_t i = 0; err == 0 && i < n; i++)
-		err = save_one(w->repo, &digests[i]);
+		err = save_one(w, &digests[i]);
 	return err;
 }

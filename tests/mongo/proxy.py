@@ -24,6 +24,8 @@ Whatever FIRST and EVERY are, the server seems to be another with
   old       it says that it is of a version long gone
   password  it accepts no user's
   denied    its users may do nothing
+  no-sweep  nobody may remove chunks or maps
+  as-ROLE   they may do what hivefs-mongodb(7) says of hivefsROLE
 
 It listens at port LISTEN, or one that is free. Each reply comes DELAY milliseconds late, as from a server that is far away. At
 the end it prints how many such messages there were, how many faults, and how
@@ -39,6 +41,23 @@ import time
 OP_MSG = 2013
 COUNTED = {'find', 'getMore', 'insert', 'update', 'delete'}
 WRITES = {'insert', 'update', 'delete'}
+
+
+# What each may do besides reading.
+BACKUP = {
+    **{name: ('insert',) for name in ('machines', 'chunks', 'maps', 'points')},
+    'writers': ('insert', 'update', 'delete'),
+    'condemned': ('delete',),
+}
+MOUNT = {
+    **BACKUP,
+    'clones': ('insert', 'update'),
+    'labels': ('insert', 'update'),
+    'streams': ('insert', 'delete'),
+    'owners': ('insert', 'update', 'delete'),
+}
+ROLES = {'as-Restore': {}, 'as-Backup': BACKUP, 'as-Mount': MOUNT}
+READS = {'find', 'getMore', 'collStats', 'dbStats'}
 
 
 def document(**fields):
@@ -95,6 +114,12 @@ def command(message):
     return message[26:message.index(b'\0', 26)].decode()
 
 
+def collection(message):
+    """What the command is about: the value of that field."""
+    at = message.index(b'\0', 26) + 5
+    return message[at:message.index(b'\0', at)].decode(errors='replace')
+
+
 class Proxy:
     def __init__(self, port, first, every, faults, delay):
         self.port, self.first, self.every = port, first, every
@@ -109,6 +134,15 @@ class Proxy:
             return refusal(18, 'Authentication failed.')
         if 'denied' in self.faults and name in COUNTED:
             return refusal(13, 'not authorized')
+        if 'no-sweep' in self.faults and name == 'delete' and \
+                collection(message) in ('chunks', 'maps'):
+            return refusal(13, 'not authorized')
+        for role in ROLES.keys() & set(self.faults):
+            if (name in COUNTED or name in ('create', 'drop')) and \
+                    name not in READS and \
+                    name not in ROLES[role].get(collection(message), ()):
+                return refusal(13, f'not authorized: {name} on '
+                               f'{collection(message)}')
         return None
 
     def fault(self, message):
