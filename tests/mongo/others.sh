@@ -18,7 +18,7 @@ suite=$1
 		restore-file restore-stdout retention verbs-work verify-part)
 	fs=(clone-commit clone-full clone-named clone-open clone-race clone-takeover
 		clone-write live-points mount-daemon read-equal sparse-holes tree-shape)
-	crash=(backup-kill init-kill gc-kill)
+	crash=(backup-kill gc-kill)
 }
 
 declare -n tests=$suite
