@@ -78,6 +78,12 @@ struct format {
 		uint8_t *out);
 
 	/*
+	 * Of a file with MAX_SIZE: do these bytes, all of it, still lead to the
+	 * disk? NULL: any do.
+	 */
+	bool (*leads)(const uint8_t *bytes, size_t len);
+
+	/*
 	 * May these bytes of prefix, pad or suffix be overwritten so? -EIO,
 	 * quietly, if the disk would no longer be where the layout has it.
 	 * NULL where any may.

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include "formats/vmdk.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "formats/derive.h"
 #include "formats/raw.h"
@@ -124,6 +126,29 @@ static int vmdk_metadata(const struct layout *l, const struct identity *id,
 	return 0;
 }
 
+static bool has(const uint8_t *bytes, size_t len, const char *text)
+{
+	return memmem(bytes, len, text, strlen(text)) != NULL;
+}
+
+/* Who writes it anew keeps its kind and the file that has the disk's bytes. */
+static bool vmdk_leads(const uint8_t *bytes, size_t len)
+{
+	static const char first[] = "# Disk DescriptorFile";
+
+	return len >= sizeof(first) &&
+	       memcmp(bytes, first, sizeof(first) - 1) == 0 &&
+	       has(bytes, len, "createType") && has(bytes, len, "-flat.vmdk\"");
+}
+
+/* Not the header of a sparse extent in the place of the text. */
+static int vmdk_check_write(
+	const struct layout *l, uint64_t off, size_t len, const uint8_t *bytes)
+{
+	(void)l;
+	return off == 0 && len && bytes[0] != '#' ? -EIO : 0;
+}
+
 const struct format format_vmdk = {
 	.number = 1,
 	.name = "vmdk",
@@ -131,6 +156,8 @@ const struct format format_vmdk = {
 	.max_size = DESCRIPTOR_MAX,
 	.layout = vmdk_layout,
 	.metadata = vmdk_metadata,
+	.leads = vmdk_leads,
+	.check_write = vmdk_check_write,
 };
 
 const struct format format_vmdk_flat = {

@@ -20,7 +20,8 @@
 
 struct writing {
 	const struct format *format;
-	unsigned n; /* handles */
+	unsigned n;       /* handles */
+	unsigned n_texts; /* those of the file without the disk's bytes */
 };
 
 struct branch {
@@ -282,7 +283,9 @@ static const char *write_begin(
 
 	pthread_mutex_lock(&b->all->lock);
 	w = &b->writing[disk];
-	if (w->n && w->format != f && !b->all->many_writers) {
+	if (f->max_size) {
+		w->n_texts++;
+	} else if (w->n && w->format != f && !b->all->many_writers) {
 		other = w->format->name;
 	} else {
 		w->format = f;
@@ -307,11 +310,18 @@ int branch_write_begin(struct branch *b, size_t disk, const struct format *f)
 	return 0;
 }
 
-void branch_write_end(struct branch *b, size_t disk)
+bool branch_write_end(struct branch *b, size_t disk, const struct format *f)
 {
+	bool last;
+
 	pthread_mutex_lock(&b->all->lock);
-	b->writing[disk].n--;
+	if (f->max_size)
+		b->writing[disk].n_texts--;
+	else
+		b->writing[disk].n--;
+	last = f->max_size && b->writing[disk].n_texts == 0;
 	pthread_mutex_unlock(&b->all->lock);
+	return last;
 }
 
 void branch_changed(struct branch *b)

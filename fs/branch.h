@@ -58,13 +58,15 @@ int must_check branch_take(struct branch *b, const struct point *point);
 
 /*
  * One format at a time is written of a disk: any number of handles of it (or
- * any, as many_writers says).
+ * any, as many_writers says). A file without the disk's bytes is in nobody's
+ * way.
  * Another waits a moment for a pending release, then gets -EBUSY, logged. The
  * branch is ours.
  */
 int must_check branch_write_begin(
 	struct branch *b, size_t disk, const struct format *f);
-void branch_write_end(struct branch *b, size_t disk);
+/* True if no other handle of a file without the disk's bytes is left. */
+bool branch_write_end(struct branch *b, size_t disk, const struct format *f);
 
 /* It was written to just now. */
 void branch_changed(struct branch *b);

@@ -169,8 +169,7 @@ static int open_to_write(struct view *v, const struct point *p)
 
 	if (r == 0)
 		r = open_ours(v);
-	/* a file without the disk's bytes is in nobody's way */
-	if (r == 0 && v->layout.disk)
+	if (r == 0)
 		r = branch_write_begin(v->branch, v->number, v->format);
 	v->writes = r == 0;
 	return r;
@@ -210,8 +209,8 @@ void view_put(struct view *v)
 {
 	if (atomic_fetch_sub(&v->n_refs, 1) != 1)
 		return;
-	if (v->writes && v->layout.disk)
-		branch_write_end(v->branch, v->number);
+	if (v->writes && branch_write_end(v->branch, v->number, v->format))
+		viewmeta_settle(v);
 	if (v->peeks)
 		peek_fini(&v->peek);
 	if (v->branch)

@@ -155,13 +155,43 @@ int viewmeta_resize(struct view *v, uint64_t size)
 	return r < 0 ? r : note(v, WRECORD_LENGTH, 0, size, NULL);
 }
 
+static bool leads(const struct view *v, const uint8_t *bytes, size_t len)
+{
+	return !v->format->leads || v->format->leads(bytes, len);
+}
+
 int viewmeta_replace(struct view *v, const uint8_t *bytes, size_t len)
 {
 	int r = len > v->format->max_size ? -EFBIG : 0;
 
+	if (r == 0 && !leads(v, bytes, len))
+		r = fail(EIO,
+			"%s%s: what is to replace it does not lead to the "
+			"disk: refused",
+			v->name, v->format->ending);
 	if (r == 0 && len)
 		r = note(v, WRECORD_DATA, 0, len, bytes);
 	return r < 0 ? r : note(v, WRECORD_LENGTH, 0, len, NULL);
+}
+
+void viewmeta_settle(struct view *v)
+{
+	scoped(freep) uint8_t *now = NULL;
+	uint64_t length, size = viewmeta_size(v);
+
+	if (!has_length(v, &length) && !viewmeta_written(v, 0, size))
+		return;
+	now = malloc(size + 1);
+	/* qemu-img goes on, and calls it a success, when its header is refused
+	 */
+	if (!now || viewmeta_read(v, 0, size, now) < 0 ||
+		(leads(v, now, size) && !atomic_load(&v->refused)))
+		return;
+	log_error("%s%s: what was written to it does not lead to the disk any "
+		  "more: it is as it was made",
+		v->name, v->format->ending);
+	if (viewmeta_forget(v) < 0)
+		log_error("%s%s: and stays so", v->name, v->format->ending);
 }
 
 int viewmeta_forget(struct view *v)

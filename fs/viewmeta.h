@@ -40,9 +40,19 @@ int must_check viewmeta_write(
 /* Of a file that may change its length, up to format->max_size. */
 int must_check viewmeta_resize(struct view *v, uint64_t size);
 
-/* All of it is BYTES from now on. */
+/*
+ * All of it is BYTES from now on. -EIO, logged, if they do not lead to the
+ * disk.
+ */
 int must_check viewmeta_replace(
 	struct view *v, const uint8_t *bytes, size_t len);
+
+/*
+ * The last who wrote to such a file has closed it. If what it holds does not
+ * lead to the disk any more, it is forgotten, which is logged: a program that
+ * makes an image anew in its place has failed or will, and the disk is there.
+ */
+void viewmeta_settle(struct view *v);
 
 /* None of what was written is kept: it is as its format makes it. */
 int must_check viewmeta_forget(struct view *v);

@@ -19,7 +19,7 @@ back_up "$scratch/a.img"
 mount_clone
 
 cat >"$scratch/write.py" <<'END'
-import errno, os, sys
+import errno, os, sys, time
 point = sys.argv[1]
 size = (9 << 20) + 512
 
@@ -93,12 +93,31 @@ assert os.pread(fd, 8192, 900) == bytes(4100) + b'end'
 assert os.pwrite(fd, b'z', (1 << 20) - 1) == 1
 assert error(os.pwrite, fd, b'z', 1 << 20) == 'EFBIG'
 assert error(os.ftruncate, fd, (1 << 20) + 1) == 'EFBIG'
-os.close(fd)
-os.truncate(path, 0)
+os.ftruncate(fd, 0)
 assert open(path, 'rb').read() == b''
+# closed without what leads to the disk, it is as it was, once that is known
+def becomes(want):
+    for _ in range(300):
+        if open(path, 'rb').read() == want:
+            return
+        time.sleep(0.1)
+    assert False, open(path, 'rb').read()
+os.close(fd)
+becomes(was)
+os.truncate(path, 0)
+becomes(was)
+# but not while anybody is about to write it
 with open(path, 'wb') as f:
+    with open(path, 'r+b') as g:
+        g.write(b'#')
+    assert open(path, 'rb').read() == b'#'
     f.write(was[:600])
 assert open(path, 'rb').read() == was[:600]
+with open(f'{point}/junk', 'wb') as f:
+    f.write(b'junk')
+assert error(os.rename, f'{point}/junk', path) == 'EIO'
+assert open(path, 'rb').read() == was[:600]
+os.unlink(f'{point}/junk')
 with open(f'{point}/disk0.vmdk~', 'wb') as f:
     f.write(was + b'# replaced\n')
 os.rename(f'{point}/disk0.vmdk~', path)

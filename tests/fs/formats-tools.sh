@@ -43,6 +43,23 @@ refused() {
 	[ -s "$scratch/said" ] || fail "$*: says nothing"
 	whole "$scratch/now" "$@"
 }
+# text CMD...: whether it succeeds or not, the view is whole, once it is known
+# to be closed
+text() {
+	local n
+	timeout 60 "$@" &>"$scratch/said" </dev/null || true
+	for ((n = 0; n < 300; n++)); do
+		leads && break
+		sleep 0.1
+	done
+	leads || fail "$*: $(head -c 700 "$view")"
+	whole "$point/disk0.img" "$@"
+}
+leads() {
+	[ "$(stat -c %s "$view")" = 12288 ] &&
+		[ "$(head -n 1 "$view")" = "# Disk DescriptorFile" ] &&
+		[ "$(grep -a -c createType "$view")" = 1 ]
+}
 # an overlay of the view, to be committed into it
 overlay() {
 	rm -f "$scratch/over"
@@ -73,9 +90,17 @@ for format in raw vpc vhdx vdi vmdk; do
 	refused 7z a "$view" "$scratch/b.img"
 	# 7-Zip opens no VHDX of an odd number of sectors
 	[ $format != vdi ] && [ $format != vpc ] || does 7z t "$view"
-	# what is left may be done to a text
 	if [ $format = vmdk ]; then
 		does vmdkinfo "$view"
+		# a text may be replaced, but the view stays
+		text qemu-img create -f vmdk "$view" 10M
+		text qemu-img convert -f raw -O vmdk "$scratch/b.img" "$view"
+		text cp "$scratch/b.img" "$view"
+		text truncate -s 0 "$view"
+		text cp /dev/null "$view"
+		text dd if=/dev/zero "of=$view" bs=512 count=3
+		grep -q "does not lead to the disk" "$scratch/daemon.log" ||
+			fail "nothing was logged"
 		continue
 	fi
 	[ $format = raw ] || [ $format = vdi ] || does vhdiinfo "$view"

@@ -506,8 +506,10 @@ static const struct change changes[] = {
 static void writes_to_metadata(void **state)
 {
 	static uint8_t around[8192];
+	struct layout text;
 
 	(void)state;
+	assert_int_equal(format_find("vmdk")->layout(5 * GIB, 512, &text), 0);
 	for (size_t i = 0; i < N_ELEMS(changes); i++) {
 		const struct change *c = &changes[i];
 		const struct format *f = format_find(c->format);
@@ -528,7 +530,18 @@ static void writes_to_metadata(void **state)
 		assert_int_equal(f->check_write(&l, at, sizeof(around), around),
 			c->want);
 	}
-	assert_null(format_find("vmdk")->check_write);
+	assert_int_equal(format_find("vmdk")->check_write(
+				 &text, 0, 4, (const uint8_t *)"# Di"),
+		0);
+	assert_int_equal(format_find("vmdk")->check_write(
+				 &text, 0, 4, (const uint8_t *)"KDMV"),
+		-EIO);
+	make(format_find("vmdk"), &text, NULL, 0, sizeof(around), around);
+	assert_true(format_find("vmdk")->leads(around, sizeof(around)));
+	assert_false(format_find("vmdk")->leads(around, 100));
+	assert_false(format_find("vmdk")->leads(around, 0));
+	around[0] = 'K';
+	assert_false(format_find("vmdk")->leads(around, sizeof(around)));
 	assert_null(format_find("vhd")->check_write);
 }
 
