@@ -42,7 +42,7 @@ static const struct cli_option options[] = {
 	{ "format", 0, CLI_TEXT, offsetof(struct options, format), .arg = "F",
 		.words = "img vmdk vhd vhdx vdi qcow2",
 		.help = "the files to start from: img, vmdk, vhd, vhdx, vdi or "
-			"qcow2 (img)" },
+			"qcow2 (img, if the mount shows it)" },
 	{ "memory", 0, CLI_NUMBER, offsetof(struct options, memory),
 		.arg = "MIB", .min = 16, .max = 16u << 20,
 		.help = "memory of the machine in MiB (as its backup says, "
@@ -302,11 +302,29 @@ static void choose_hardware(struct job *j, const char *dir)
 		j->vm.uefi = disk_wants_uefi(j, dir);
 }
 
+/* The one asked for, else the .img, else what the mount shows instead. */
+static const struct format *choose_format(const struct job *j, const char *dir)
+{
+	const char *asked = j->options->format;
+	const struct format *f;
+
+	for (size_t i = 0; !asked && (f = format_at(i)); i++) {
+		scoped(freep) char *path = NULL;
+
+		if (asprintf(&path, "%s/%s%s", dir, j->names.v[0], f->ending) <
+			0)
+			cli_no_memory();
+		if (!f->same_as && access(path, F_OK) == 0)
+			return f;
+	}
+	return format_find(asked ? asked : "img");
+}
+
 static int find_files(struct job *j)
 {
 	const struct options *o = j->options;
-	const struct format *f = format_find(o->format ? o->format : "img");
 	scoped(freep) char *dir = directory(j);
+	const struct format *f = choose_format(j, dir);
 
 	for (size_t i = 0; i < j->names.n; i++) {
 		struct vm_disk *d = &j->vm.disks.v[i];

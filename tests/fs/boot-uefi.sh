@@ -35,9 +35,9 @@ test_boot() {
 }
 export TMPDIR=$scratch XDG_RUNTIME_DIR=$scratch/run
 mkdir "$XDG_RUNTIME_DIR"
-mount_repo -o formats=vmdk,vdi
-expect_exit 0 test_boot --format vdi --timeout 200
-expect_exit 0 "$HIVEFS" boot web@latest --libvirt --format vdi
+mount_repo -o formats=vdi,vmdk # and no .img, which it would take by itself
+expect_exit 0 test_boot --timeout 200
+expect_exit 0 "$HIVEFS" boot web@latest --libvirt
 expect_said "<os firmware='efi'>"
 unmount_repo
 
