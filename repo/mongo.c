@@ -33,8 +33,10 @@ static void library_log(
 
 static void library_begin(void)
 {
+	/* NOLINTBEGIN(concurrency-mt-unsafe): once, before threads start */
 	mallopt(M_MMAP_THRESHOLD, KEEP_BUFFERS);
 	mallopt(M_TRIM_THRESHOLD, KEEP_BUFFERS);
+	/* NOLINTEND(concurrency-mt-unsafe) */
 	mongoc_log_set_handler(library_log, NULL);
 	mongoc_init();
 }

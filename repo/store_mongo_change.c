@@ -297,7 +297,6 @@ static int change_by_message(
 
 int mongo_change_many(struct store *s, struct store_change *changes, size_t n)
 {
-	/* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers, indeed */
 	scoped(freep) struct store_change **sorted =
 		calloc(n + 1, sizeof(*sorted));
 	struct changes all = { .s = s,

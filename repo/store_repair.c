@@ -332,7 +332,7 @@ static int read_segment(struct repair *p, uint32_t id)
 		log_info("%s/segments/%s: %llu bytes at the end are no whole "
 			 "records: a write that was not finished",
 			p->dir->path, name,
-			(unsigned long long)(p->bad_bytes + p->unfinished));
+			p->bad_bytes + (unsigned long long)p->unfinished);
 	p->state.next_segment = MAX_OF(p->state.next_segment, id + 1);
 	p->result.segments++;
 	return r;

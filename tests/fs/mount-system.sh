@@ -16,9 +16,9 @@ requires unshare fusermount3 mount.fuse3 python3 setpriv
 [ "$(id -u)" = 0 ] || skip "only root can make such a namespace"
 
 # copies of mounts that others have, which would keep their daemons here
-findmnt -l -n -o TARGET -t fuse.hivefs | while read -r other; do
+while read -r other; do
 	umount -l "$other"
-done
+done < <(findmnt -l -n -o TARGET -t fuse.hivefs)
 
 cd "$scratch"
 chmod 711 .

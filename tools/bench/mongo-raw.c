@@ -39,6 +39,7 @@ static void check(bool ok, const char *what, const bson_error_t *e)
 	if (ok)
 		return;
 	fprintf(stderr, "mongo-raw: %s: %s\n", what, e->message);
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread */
 	exit(1);
 }
 
