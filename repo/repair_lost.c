@@ -21,9 +21,28 @@ static void say_nothing(enum log_level level, const char *text)
 
 /* What the child tells: a segment's length, or a document. */
 struct told {
-	struct repair_row row; /* segment 0: a document */
+	enum { TOLD_NEXT, TOLD_ROW, TOLD_DOC } kind;
+	uint32_t next_segment;
+	struct repair_row row;
 	struct repair_known doc;
 };
+
+static int tell_next(struct index *ix, FILE *to)
+{
+	struct told told = { .kind = TOLD_NEXT };
+	struct index_state state;
+	struct index_txn t;
+	int r = index_read(ix, &t);
+
+	if (r < 0)
+		return r;
+	r = index_state(&t, &state);
+	index_read_end(&t);
+	if (r < 0)
+		return r;
+	told.next_segment = state.next_segment;
+	return fwrite(&told, sizeof(told), 1, to) == 1 ? 0 : -EIO;
+}
 
 static int tell_rows(struct index *ix, FILE *to)
 {
@@ -31,8 +50,8 @@ static int tell_rows(struct index *ix, FILE *to)
 	int r = index_list_rows(ix, &rows);
 
 	for (size_t i = 0; r == 0 && i < rows.n; i++) {
-		struct told t = { .row = {
-					  rows.v[i].id, rows.v[i].committed } };
+		struct told t = { .kind = TOLD_ROW,
+			.row = { rows.v[i].id, rows.v[i].committed } };
 
 		if (fwrite(&t, sizeof(t), 1, to) != 1)
 			r = -EIO;
@@ -56,13 +75,13 @@ static int tell_some(
 	index_read_end(&t);
 	for (size_t i = 0; i < n && r == 0; i++) {
 		const struct entry *e = &v[i].at;
-		struct told told = { .doc = {
-					     .at = { at->coll, v[i].key,
-						     e->segment, e->off },
-					     .version = e->version,
-					     .len = entry_record_len(
-						     &v[i].key, e),
-				     } };
+		struct told told = { .kind = TOLD_DOC,
+			.doc = {
+				.at = { at->coll, v[i].key, e->segment,
+					e->off },
+				.version = e->version,
+				.len = entry_record_len(&v[i].key, e),
+			} };
 
 		if (fwrite(&told, sizeof(told), 1, to) != 1)
 			r = -EIO;
@@ -81,6 +100,8 @@ static int tell(const struct repodir *d, FILE *to)
 	if (faccessat(d->fd, "index/data.mdb", F_OK, 0) != 0)
 		return -ENOENT;
 	r = index_open(d->index, &d->seal.uuid, INDEX_READ_ONLY, &ix);
+	if (r == 0)
+		r = tell_next(ix, to);
 	if (r == 0)
 		r = tell_rows(ix, to);
 	for (enum coll c = 0; r == 0 && c < N_COLLS; c++) {
@@ -115,16 +136,21 @@ static void check_row(const struct repodir *d, uint32_t id, uint64_t committed,
 }
 
 static void take_told(const struct repodir *d, const struct told *t,
-	struct store_repair *result, struct repair_knowns *ret,
-	struct repair_rows *ret_rows)
+	struct store_repair *result, struct repair_old *ret)
 {
-	int r;
+	int r = 0;
 
-	if (t->row.segment) {
+	switch (t->kind) {
+	case TOLD_NEXT:
+		ret->next_segment = t->next_segment;
+		break;
+	case TOLD_ROW:
 		check_row(d, t->row.segment, t->row.committed, result);
-		r = vec_add(ret_rows, t->row);
-	} else {
-		r = vec_add(ret, t->doc);
+		r = vec_add(&ret->rows, t->row);
+		break;
+	case TOLD_DOC:
+		r = vec_add(&ret->known, t->doc);
+		break;
 	}
 	if (r < 0)
 		log_warn("%s: %m", d->path);
@@ -132,7 +158,7 @@ static void take_told(const struct repodir *d, const struct told *t,
 
 /* What reads a damaged index may be ended by it: a process of its own. */
 void repair_find_lost(const struct repodir *d, struct store_repair *result,
-	struct repair_knowns *ret, struct repair_rows *ret_rows)
+	struct repair_old *ret)
 {
 	int fds[2];
 	pid_t child;
@@ -155,7 +181,7 @@ void repair_find_lost(const struct repodir *d, struct store_repair *result,
 	close(fds[1]);
 	from = fdopen(fds[0], "r");
 	while (child > 0 && from && fread(&t, sizeof(t), 1, from) == 1)
-		take_told(d, &t, result, ret, ret_rows);
+		take_told(d, &t, result, ret);
 	if (from)
 		fclose(from);
 	else

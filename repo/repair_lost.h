@@ -30,13 +30,19 @@ struct repair_row {
 };
 struct repair_rows vec(struct repair_row);
 
+/* What the index that is replaced knows. */
+struct repair_old {
+	struct repair_knowns known;
+	struct repair_rows rows;
+	uint32_t next_segment; /* 0: not known */
+};
+
 /*
  * Logs the segments that are missing or end too early, adds them to what was
- * damaged, and adds to RET what else the old index knows, to RET_ROWS how long
- * the segments are. Best effort: of an index that cannot be read nothing is
- * known.
+ * damaged, and what else the old index knows to RET. Best effort: of an index
+ * that cannot be read nothing is known.
  */
 void repair_find_lost(const struct repodir *d, struct store_repair *result,
-	struct repair_knowns *ret, struct repair_rows *ret_rows);
+	struct repair_old *ret);
 
 #endif

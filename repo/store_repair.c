@@ -38,8 +38,8 @@ struct repair {
 	struct vec(struct found) found;
 	/* documents that should be in the new index, unless superseded; of the
 	 * segment being read since the last record that was good, some more */
-	struct repair_knowns known, unsure;
-	struct repair_rows rows;   /* of the old index */
+	struct repair_knowns unsure;
+	struct repair_old old;
 	uint64_t end_n, end_bytes; /* damaged at the ends of segments */
 };
 
@@ -236,7 +236,7 @@ static int take_unsure(struct repair *p)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < p->unsure.n; i++)
-		r = vec_add(&p->known, p->unsure.v[i]);
+		r = vec_add(&p->old.known, p->unsure.v[i]);
 	p->unsure.n = 0;
 	return r < 0 ? fail(ENOMEM, "%s: %m", p->dir->path) : 0;
 }
@@ -291,9 +291,9 @@ static int check_header(const struct repair *p, int fd, const char *name)
 /* Where what the old index knows of segment ID ends. */
 static uint64_t finished(const struct repair *p, uint32_t id)
 {
-	for (size_t i = 0; i < p->rows.n; i++)
-		if (p->rows.v[i].segment == id)
-			return p->rows.v[i].committed;
+	for (size_t i = 0; i < p->old.rows.n; i++)
+		if (p->old.rows.v[i].segment == id)
+			return p->old.rows.v[i].committed;
 	return UINT64_MAX;
 }
 
@@ -429,8 +429,8 @@ static int find_lost(struct repair *p, struct index_txn *t)
 	struct store_repair *res = &p->result;
 
 	res->n_lost = p->end_n = p->end_bytes = 0;
-	for (size_t i = 0; i < p->known.n; i++) {
-		const struct repair_known *k = &p->known.v[i];
+	for (size_t i = 0; i < p->old.known.n; i++) {
+		const struct repair_known *k = &p->old.known.v[i];
 		int r = is_lost(t, k);
 
 		if (r < 0)
@@ -479,7 +479,10 @@ static int rebuild(struct repair *p, const char *dir)
 		r = index_update(p->index, index_scratch_begin, NULL);
 	if (r == 0)
 		r = list_segments(p);
-	p->state = (struct index_state){ .next_segment = 1, .order = 1 };
+	/* names are never used again: the last ones given out may be gone */
+	p->state = (struct index_state){
+		.next_segment = MAX_OF(p->old.next_segment, 1u), .order = 1
+	};
 	for (size_t i = 0; r == 0 && i < p->ids.n; i++)
 		r = read_segment(p, p->ids.v[i]);
 	if (r == 0)
@@ -528,7 +531,7 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		new = NULL;
 		return fail(ENOMEM, "%s: %m", path);
 	}
-	repair_find_lost(dir, &p.result, &p.known, &p.rows);
+	repair_find_lost(dir, &p.result, &p.old);
 	r = repodir_remove_index(dir, NEW);
 	if (r == 0)
 		r = repodir_remove_index(dir, OLD);
@@ -543,8 +546,8 @@ int embedded_repair(const char *path, struct store_repair *ret)
 		index_close(p.index);
 	vec_fini(&p.ids);
 	vec_fini(&p.found);
-	vec_fini(&p.known);
-	vec_fini(&p.rows);
+	vec_fini(&p.old.known);
+	vec_fini(&p.old.rows);
 	vec_fini(&p.unsure);
 	if (r == 0)
 		r = swap(dir);

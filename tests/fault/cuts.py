@@ -236,7 +236,7 @@ def main():
     parser.add_argument("hivefs")
     parser.add_argument("fault")
     parser.add_argument("--cuts", type=int,
-                        default=int(os.environ.get("FAULT_CUTS", "60")))
+                        default=int(os.environ.get("FAULT_CUTS", "40")))
     parser.add_argument("--seed", type=int,
                         default=int(os.environ.get("FAULT_SEED", "1")))
     parser.add_argument("--syncs", action="store_true")

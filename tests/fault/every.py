@@ -119,7 +119,7 @@ def main():
     parser.add_argument("fault")
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--cases", dest="n", type=int,
-                        default=int(os.environ.get("FAULT_CASES", "40")))
+                        default=int(os.environ.get("FAULT_CASES", "26")))
     parser.add_argument("--every", nargs="?", const="*",
                         default="*" if "FAULT_EVERY" in os.environ else None)
     a = parser.parse_args()
