@@ -16,7 +16,7 @@ suite=$1
 {
 	cli=(backup-together clone-lost clone-verbs copy-points gc-frees input-refused
 		restore-file restore-stdout retention verbs-work verify-part)
-	fs=(clone-commit clone-full clone-named clone-open clone-race clone-takeover
+	fs=(clone-commit clone-full clone-named clone-open clone-takeover
 		clone-write live-points mount-daemon read-equal sparse-holes tree-shape)
 	crash=(backup-kill gc-kill)
 }
