@@ -10,6 +10,7 @@
 . "$(dirname "$0")/common.sh"
 requires jq python3 mkfs.ext4 losetup setpriv unshare
 [ "$(id -u)" = 0 ] || skip "needs root"
+[ -n "${CLOCK-}" ] || skip "no \$CLOCK"
 
 cd "$scratch"
 # said RESULT CHECK PATTERN
