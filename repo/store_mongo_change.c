@@ -298,6 +298,7 @@ static int change_by_message(
 int mongo_change_many(struct store *s, struct store_change *changes, size_t n)
 {
 	scoped(freep) struct store_change **sorted =
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): of pointers */
 		calloc(n + 1, sizeof(*sorted));
 	struct changes all = { .s = s,
 		.v = changes,
