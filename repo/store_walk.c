@@ -268,6 +268,22 @@ static int walk_lost(struct walk *w)
 	return r;
 }
 
+static int by_length(const void *pa, const void *pb)
+{
+	const struct segment_row *a = pa, *b = pb;
+
+	if (a->committed != b->committed)
+		return a->committed > b->committed ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
+/* The longest first: who comes to the last one late works alone. */
+static void sort_rows(struct segment_rows *rows)
+{
+	if (rows->n)
+		qsort(rows->v, rows->n, sizeof(*rows->v), by_length);
+}
+
 static int walk_passes(struct walk *w, unsigned n_threads)
 {
 	int r = 0;
@@ -278,6 +294,7 @@ static int walk_passes(struct walk *w, unsigned n_threads)
 		w->rows = (struct segment_rows){ 0 };
 		atomic_store(&w->moved, false);
 		r = index_list_rows(w->e->index, &w->rows);
+		sort_rows(&w->rows);
 		if (r == 0)
 			r = parallel_for(n_threads, w->rows.n, walk_segment, w);
 		if (!atomic_load(&w->moved))
