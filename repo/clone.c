@@ -281,6 +281,24 @@ int clone_get(struct repo *r, const struct uuid *id, struct clone *ret)
 	return 0;
 }
 
+int clone_judge(struct repo *r, const struct clone *c, int err)
+{
+	struct clone now;
+	bool same;
+	int read;
+
+	if (err != -EBADMSG)
+		return err;
+	read = clone_get(r, &c->id, &now);
+	if (read == -ENOENT)
+		return -ESTALE;
+	if (read < 0)
+		return read;
+	same = now.version == c->version;
+	clone_fini(&now);
+	return same ? err : -ESTALE;
+}
+
 static struct doc doc_of(const struct clone *c, uint64_t version, bson_t *b)
 {
 	encode(c, b);

@@ -69,6 +69,13 @@ int must_check clone_read(
 	struct repo *r, const struct uuid *id, struct clone *ret);
 
 /*
+ * What to make of ERR, which opening the streams of C came to: -ESTALE, to be
+ * read anew, if that is damage, but of a clone that was changed or dropped
+ * since it was read; else ERR.
+ */
+int must_check clone_judge(struct repo *r, const struct clone *c, int err);
+
+/*
  * Makes sure that whoever is about to insert the clone, or to swap VERSION of
  * its document, will not: 0 also if that was so. VERSION is 0 of an insert.
  */

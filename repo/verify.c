@@ -208,6 +208,7 @@ static int check_stream(
 
 	if (st)
 		stream_close(st);
+	r = clone_judge(c->job->repo, clone, r);
 	if (r != -EBADMSG)
 		return r;
 	c->result.n_damaged++;

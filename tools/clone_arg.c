@@ -187,7 +187,7 @@ static int sum_streams(struct repo *r, const struct clone *c, uint64_t *ret)
 		if (err == 0)
 			stream_close(st);
 	}
-	return err;
+	return clone_judge(r, c, err);
 }
 
 int clone_arg_unfolded(struct repo *r, const struct clone *c, uint64_t *ret)
