@@ -225,7 +225,7 @@ class World:
                 self.unmount(daemon)
                 raise Ended("mount", daemon.returncode, self.log())
             if time.monotonic() > end:
-                daemon.kill()
+                self.unmount(daemon, kill=True)
                 raise Failure("the mount does not come up")
             time.sleep(0.005)
         return daemon
