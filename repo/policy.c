@@ -162,7 +162,7 @@ static void by_time(const struct policy *p, struct unit_state *state,
 		bucket_of(u, &tm, bucket, sizeof(bucket));
 		if (strcmp(bucket, s->bucket) == 0)
 			continue;
-		strcpy(s->bucket, bucket);
+		snprintf(s->bucket, sizeof(s->bucket), "%s", bucket);
 		s->used++;
 		snprintf(text, sizeof(text), " %s", bucket);
 		keep(v, units[u], text);

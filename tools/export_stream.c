@@ -175,7 +175,8 @@ static int write_grains(struct stream *s)
 static int write_end(struct stream *s)
 {
 	size_t len = round_up(4 * s->n_tables, VMDK_SECTOR);
-	scoped(freep) uint8_t *b = calloc(1, len);
+	/* there is one table at least */
+	scoped(freep) uint8_t *b = calloc(1, MAX_OF(len, (size_t)VMDK_SECTOR));
 	uint8_t footer[VMDK_SECTOR];
 	uint64_t directory;
 	int r;

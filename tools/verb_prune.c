@@ -63,15 +63,17 @@ struct run {
 static int parse_tags(struct run *run, const char *text)
 {
 	struct policy *p = &run->line;
+	char *rest;
 
 	if (strlen(text) > POLICY_TAGS_MAX)
 		return cli_usage(run->cli, "--keep-tag: too long");
-	strcpy(p->tags, text);
-	for (char *t = strtok(p->tags, ","); t; t = strtok(NULL, ","))
+	snprintf(p->tags, sizeof(p->tags), "%s", text);
+	for (char *t = strtok_r(p->tags, ",", &rest); t;
+		t = strtok_r(NULL, ",", &rest))
 		if (!name_ok(t))
 			return cli_usage(
 				run->cli, "--keep-tag: '%s' is no tag", t);
-	strcpy(p->tags, text);
+	snprintf(p->tags, sizeof(p->tags), "%s", text);
 	for (char *c = p->tags; *c; c++)
 		if (*c == ',')
 			*c = ' ';
