@@ -163,7 +163,7 @@ if [ $quick = no ]; then
 		# now, and a guest that boots keeps QEMU busy, not hivefs
 		mapfile -t names < <(meson test -C build-asan --list \
 			--suite unit --suite cli --suite fs 2>/dev/null |
-			sed -n 's/.* \/ //p' | grep -vE '^boot-(formats|verb|write)$')
+			sed -n 's/.* \/ //p' | grep -vE '^boot-(formats|img|uefi|verb|write)$')
 		suite asan build-asan --timeout-multiplier 5 "${names[@]}"
 		check "no sanitizer report" no_reports || true
 	fi

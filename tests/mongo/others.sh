@@ -14,10 +14,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 suite=$1
 # shellcheck disable=SC2034 # by its name
 {
-	cli=(backup-together clone-lost clone-verbs copy-points gc-frees input-refused
-		restore-file restore-stdout retention verbs-work verify-part)
-	fs=(clone-commit clone-full clone-named clone-open clone-takeover
-		clone-write live-points mount-daemon read-equal sparse-holes tree-shape)
+	cli=(backup-together clone-lost clone-verbs copy-points gc-frees
+		input-refused restore-file retention verbs-work verify-part)
+	fs=(clone-commit clone-full clone-named clone-open clone-takeover clone-write
+		live-points read-equal tree-shape)
 	crash=(backup-kill gc-kill)
 }
 
