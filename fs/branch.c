@@ -9,6 +9,8 @@
 #include <time.h>
 
 #include "src/log.h"
+#include "src/monotonic.h"
+#include "src/process.h"
 
 /* How long a file is waited for that is about to be closed: the kernel tells
  * of it only after close(2) has returned. */
@@ -50,18 +52,10 @@ static void pause_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void branches_init(struct branches *all, struct cache *c, const char *place)
 {
 	*all = (struct branches){ .cache = c, .owner.pid = getpid() };
-	gethostname(all->owner.host, sizeof(all->owner.host) - 1);
+	process_host(all->owner.host);
 	snprintf(all->owner.place, sizeof(all->owner.place), "%s", place);
 	pthread_mutex_init(&all->lock, NULL);
 	glances_init(&all->glances);
@@ -196,7 +190,7 @@ static bool is_owned(
 	return false;
 }
 
-/* UNTIL is a time of now_ms(). */
+/* UNTIL is a time of monotonic_ms(). */
 static int wait_for_owner(
 	struct store *s, const struct clone *c, int64_t until, char **ret)
 {
@@ -206,7 +200,7 @@ static int wait_for_owner(
 	if (!text)
 		return fail(ENOMEM, "clone: %m");
 	while (is_owned(s, c, &owner)) {
-		if (now_ms() >= until) {
+		if (monotonic_ms() >= until) {
 			fail(EBUSY,
 				"clone %s: is in use by %s, process %" PRId64
 				", %s",
@@ -261,7 +255,7 @@ static int try_take(struct branch *b, const struct point *point, int64_t until)
  */
 int branch_take(struct branch *b, const struct point *point)
 {
-	int64_t until = now_ms() + RELEASE_MS;
+	int64_t until = monotonic_ms() + RELEASE_MS;
 	int r = 0;
 
 	pthread_mutex_lock(&b->turn);

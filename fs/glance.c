@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "fs/peek.h"
+#include "src/monotonic.h"
 
 #define GOOD_MS 1000
 
@@ -21,14 +22,6 @@ void glances_init(struct glances *g)
 void glances_fini(struct glances *g)
 {
 	pthread_mutex_destroy(&g->lock);
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 static bool is_of(const struct glance *g, const struct uuid *clone)
@@ -92,7 +85,7 @@ int glance_disk(struct glances *g, struct cache *cache, const struct clone *c,
 	struct glance glance = { .clone = c->id,
 		.disk = disk,
 		.version = c->version,
-		.when = now_ms() };
+		.when = monotonic_ms() };
 	uint64_t n_forgotten;
 	bool known;
 	int r;

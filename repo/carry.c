@@ -13,15 +13,14 @@
 #include "repo/mapbuild.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/pool.h"
 #include "src/url.h"
 
 #define ROUND 512u /* leaves between two flushes: 2 GiB of a disk */
 #define GROUP 16u  /* of them at once: some 1000 chunks to ask for */
-#define SLICE 16u  /* chunks read at once */
-#define SLICE_SLOW                                                             \
-	4u /* the same, where so many bytes a second are the limit             \
-	    */
+#define SLICE 16u  /* chunks read at once; where bytes a second are limited: */
+#define SLICE_SLOW 4u
 #define NODES 256u
 #define BATCH_TOTAL (60u << 20) /* of all threads together */
 #define BATCH_MAX (8u << 20)
@@ -81,8 +80,8 @@ static int pace(struct carry *c, uint64_t len)
 	const struct timespec pause = { .tv_nsec = PAUSE_NS };
 	double until = rate_take(c->params.rate, len);
 
-	while (until > 0 && rate_now() < until) {
-		double left = until - rate_now();
+	while (until > 0 && monotonic_seconds() < until) {
+		double left = until - monotonic_seconds();
 		struct timespec rest = { .tv_nsec = (long)(left * 1e9) };
 
 		if (cancelled(c))

@@ -424,21 +424,13 @@ static int fill(const struct point *p, const char *name, struct clone *c)
 	return 0;
 }
 
-static void own_host(char host[256])
-{
-	host[0] = 0;
-	if (gethostname(host, 255) != 0)
-		host[0] = 0;
-	host[255] = 0;
-}
-
 /* Ends with this process. */
 static int make_temporary(struct clone *c)
 {
-	char process[PROCESS_TEXT], host[256];
+	char process[PROCESS_TEXT], host[PROCESS_HOST];
 
 	process_text(process);
-	own_host(host);
+	process_host(host);
 	c->process = strdup(process);
 	c->host = strdup(host);
 	return c->process && c->host ? 0 : fail(ENOMEM, "clone: %m");
@@ -447,11 +439,11 @@ static int make_temporary(struct clone *c)
 bool clone_is_abandoned(const struct clone *c)
 {
 	enum process_state state;
-	char host[256];
+	char host[PROCESS_HOST];
 
 	if (!c->process)
 		return false;
-	own_host(host);
+	process_host(host);
 	state = process_state(c->process);
 	return state == PROCESS_DEAD ||
 	       (state == PROCESS_OTHER_BOOT && strcmp(c->host, host) == 0);

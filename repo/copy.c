@@ -239,20 +239,6 @@ static int carry_point(struct pass *p, bool *ret_bad)
 	return r;
 }
 
-/* Has anything been quarantined since? A base may be what names it. */
-static int check_quarantine(struct pass *p)
-{
-	struct quarantine now;
-	int r = quarantine_load(p->run->job->to, &now);
-
-	if (r < 0)
-		return r;
-	if (quarantine_grew(&p->quarantine, &now))
-		r = -EAGAIN;
-	quarantine_fini(&now);
-	return r;
-}
-
 struct merging {
 	const struct label *from;
 	bool bookmarks; /* some are new */
@@ -336,7 +322,8 @@ static int publish(struct pass *p)
 	bool changed, bookmarks;
 	struct label label;
 	struct doc doc;
-	int r = check_quarantine(p);
+	/* a base may be what names what was quarantined since */
+	int r = quarantine_check(job->to, &p->quarantine);
 
 	if (r == 0)
 		r = copy_label(

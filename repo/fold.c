@@ -434,20 +434,6 @@ static int fold_disks(const struct fold *f, struct writer *w,
 	return err;
 }
 
-/* -ESTALE if anything was moved there since the registration. */
-static int check_quarantine(const struct fold *f, const struct quarantine *was)
-{
-	struct quarantine now;
-	int err = quarantine_load(f->repo, &now);
-
-	if (err < 0)
-		return err;
-	if (quarantine_grew(was, &now))
-		err = -ESTALE;
-	quarantine_fini(&now);
-	return err;
-}
-
 /* What changed the document meanwhile was no fold: we have the streams. */
 static int attempt(const struct fold *f, struct fold_stats *stats)
 {
@@ -464,7 +450,7 @@ static int attempt(const struct fold *f, struct fold_stats *stats)
 	if (err == 0)
 		err = fold_disks(f, w, &q, &c, stats);
 	if (err == 0)
-		err = check_quarantine(f, &q);
+		err = quarantine_check(f->repo, &q);
 	if (err == 0)
 		err = clone_swap(f->repo, &c);
 	quarantine_fini(&q);
@@ -501,13 +487,19 @@ static uint64_t count_windows(const struct fold *f)
 	return n;
 }
 
+/* Another changed the clone's document, or more is in quarantine. */
+static bool is_again(int err)
+{
+	return err == -ESTALE || err == -EAGAIN;
+}
+
 int fold(const struct fold *f, struct fold_stats *stats)
 {
 	int err = -ESTALE;
 
 	atomic_store(&f->control->done, 0);
 	atomic_store(&f->control->all, count_windows(f));
-	for (int i = 0; i < ATTEMPTS && err == -ESTALE; i++)
+	for (int i = 0; i < ATTEMPTS && is_again(err); i++)
 		err = attempt(f, stats);
 	for (size_t i = 0; err == 0 && i < f->clone->disks.n; i++)
 		if (live_frozen(f->disks[i]))

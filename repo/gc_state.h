@@ -21,9 +21,9 @@ struct gc_clone {
 	struct vec(struct retired_root) gone; /* retired when it was listed */
 };
 
-/* What there was when it was listed. */
 struct gc_root_list vec(struct gc_root);
 
+/* What there was when it was listed. */
 struct gc_roots {
 	struct gc_root_list live;
 	/* what clones have let go of since the first listing; see gc_save() */

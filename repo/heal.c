@@ -23,19 +23,18 @@ struct healing {
 	struct store_change moves[BATCH], removals[BATCH];
 };
 
-static int take_version(void *arg, const struct doc *doc)
-{
-	*(uint64_t *)arg = doc->version;
-	return 1;
-}
-
 /* 1 and the version of what is there, 0: nothing is. */
 static int version_of(
 	struct repo *r, enum coll coll, const struct digest *d, uint64_t *ret)
 {
 	struct key key = key_of(d->b, sizeof(d->b));
+	struct doc head;
+	int err = store_head_many(r->store, coll, &key, 1, &head);
 
-	return store_scan(r->store, coll, &key, SCAN_KEYS, take_version, ret);
+	if (err < 0 || head.key.len == 0)
+		return err;
+	*ret = head.version;
+	return 1;
 }
 
 /* 1: it is there and whole; 0: it is not. */

@@ -25,7 +25,7 @@
 #define SHORT_OF_SPACE (UINT64_C(1) << 20)
 #define UPDATES_PER_READER_CHECK 256
 
-static const char *db_name(unsigned db)
+const char *index_db_name(unsigned db)
 {
 	switch (db) {
 	case DB_STATE:
@@ -215,7 +215,9 @@ int index_update(
 		if (r < 0)
 			return r;
 		seen = map_size(ix);
-		r = fn(&t, arg);
+		r = index_pages_begin(ix, t.txn);
+		if (r == 0)
+			r = fn(&t, arg);
 		if (r == 0)
 			r = index_flush(&t);
 		if (r == 0)
@@ -274,6 +276,7 @@ void index_close(struct index *ix)
 		mdb_txn_abort(ix->idle[--ix->n_idle]);
 	if (ix->env)
 		mdb_env_close(ix->env);
+	index_pages_fini(&ix->pages);
 	pthread_rwlock_destroy(&ix->map_lock);
 	pthread_mutex_destroy(&ix->lock);
 	free(ix->dir);
@@ -341,6 +344,19 @@ static int env_open(struct index *ix, unsigned flags)
 	return index_error(ix, rc, "open");
 }
 
+/* With other flags the same pages would be read as something else. */
+static int open_db(struct index *ix, MDB_txn *txn, unsigned db, unsigned flags)
+{
+	unsigned has;
+	int rc = mdb_dbi_open(txn, index_db_name(db), flags, &ix->dbi[db]);
+
+	if (rc == 0)
+		rc = mdb_dbi_flags(txn, ix->dbi[db], &has);
+	if (rc == 0 && has != 0)
+		rc = MDB_CORRUPTED;
+	return index_error(ix, rc, index_db_name(db));
+}
+
 static int open_dbs(struct index *ix, unsigned flags)
 {
 	MDB_txn *txn;
@@ -351,10 +367,11 @@ static int open_dbs(struct index *ix, unsigned flags)
 	if (rc != 0)
 		return index_error(ix, rc, "open");
 	for (unsigned db = 0; db < INDEX_N_DBS; db++) {
-		rc = mdb_dbi_open(txn, db_name(db), flags, &ix->dbi[db]);
-		if (rc != 0) {
+		int r = open_db(ix, txn, db, flags);
+
+		if (r < 0) {
 			mdb_txn_abort(txn);
-			return index_error(ix, rc, db_name(db));
+			return r;
 		}
 	}
 	return index_error(ix, mdb_txn_commit(txn), "open");

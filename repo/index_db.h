@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "repo/index.h"
+#include "repo/index_pages.h"
 
 /* Databases beyond the collections', which have the collection's number. */
 enum { DB_STATE = N_COLLS, DB_SEGMENTS, DB_COUNTS, DB_SCRATCH };
@@ -29,11 +30,14 @@ struct index {
 	 * size of the map */
 	pthread_rwlock_t map_lock;
 	pthread_mutex_t lock;
-	bool sync_failed;   /* lock */
-	unsigned n_updates; /* lock */
-	MDB_txn *idle[8];   /* lock; reset read transactions */
-	unsigned n_idle;    /* lock */
+	bool sync_failed;         /* lock */
+	unsigned n_updates;       /* lock */
+	MDB_txn *idle[8];         /* lock; reset read transactions */
+	unsigned n_idle;          /* lock */
+	struct index_pages pages; /* of who is in a write transaction */
 };
+
+const char *index_db_name(unsigned db);
 
 /* A negative errno for what LMDB said of WHAT; 0 for MDB_SUCCESS. */
 int index_error(const struct index *ix, int rc, const char *what);

@@ -51,7 +51,10 @@ static int put_fixed(struct index_txn *t, unsigned db, MDB_val key, uint8_t *p,
 {
 	MDB_val v = { len, p };
 	int rc;
+	int r = index_pages_check(t->ix, db, &key, false);
 
+	if (r < 0)
+		return r;
 	put_le64(p, value_sum(db, &key, p, len, NULL, 0));
 	rc = mdb_put(t->txn, t->ix->dbi[db], &key, &v, flags);
 	if (rc == MDB_KEYEXIST)
@@ -75,6 +78,16 @@ static int get_fixed(struct index_txn *t, unsigned db, MDB_val key, size_t len,
 		return index_damaged(t->ix, "a value fails its checksum");
 	*ret = v.mv_data;
 	return 0;
+}
+
+static int del(struct index_txn *t, unsigned db, MDB_val *key)
+{
+	int r = index_pages_check(t->ix, db, key, true);
+
+	return r < 0 ? r
+		     : index_error(t->ix,
+			       mdb_del(t->txn, t->ix->dbi[db], key, NULL),
+			       index_db_name(db));
 }
 
 /* Documents. */
@@ -138,7 +151,7 @@ static int entry_put(struct index_txn *t, enum coll c, const struct key *key,
 	uint8_t p[VALUE_MAX] = { 0 };
 	MDB_val k = key_val(key);
 	MDB_val v = { .mv_size = INLINE_HEADER + e->len };
-	int rc;
+	int rc, r;
 
 	put_le64(p + 8, e->version);
 	put_le64(p + 16, e->generation);
@@ -149,6 +162,9 @@ static int entry_put(struct index_txn *t, enum coll c, const struct key *key,
 		put_le32(p + 32, e->len);
 		return put_fixed(t, c, k, p, ENTRY_LEN, flags);
 	}
+	r = index_pages_check(t->ix, c, &k, false);
+	if (r < 0)
+		return r;
 	put_le32(p + 24, e->len);
 	put_le64(p, value_sum(c, &k, p, INLINE_HEADER, e->body, e->len));
 	rc = mdb_put(t->txn, t->ix->dbi[c], &k, &v, flags | MDB_RESERVE);
@@ -222,8 +238,7 @@ int index_remove(struct index_txn *t, enum coll c, const struct key *key,
 {
 	struct entry was = *old;
 	MDB_val k = key_val(key);
-	int r = index_error(
-		t->ix, mdb_del(t->txn, t->ix->dbi[c], &k, NULL), coll_name(c));
+	int r = del(t, c, &k);
 
 	return r < 0 ? r : note(t, c, key, &was, false);
 }
@@ -307,8 +322,7 @@ int index_remove_row(struct index_txn *t, uint32_t id)
 	uint8_t b[4];
 	MDB_val k = row_val(b, id);
 
-	return index_error(t->ix,
-		mdb_del(t->txn, t->ix->dbi[DB_SEGMENTS], &k, NULL), "segments");
+	return del(t, DB_SEGMENTS, &k);
 }
 
 static int live_flush(struct index_txn *t)

@@ -14,7 +14,9 @@
 #include "repo/window.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/pool.h"
+#include "src/process.h"
 #include "src/text.h"
 
 /*
@@ -297,9 +299,9 @@ static int add_disk(
 
 static int describe(const struct run *run, struct point *p)
 {
-	char host[256] = "";
+	char host[PROCESS_HOST];
 
-	gethostname(host, sizeof(host) - 1);
+	process_host(host);
 	p->id.writer = run->writer ? writer_id(run->writer) : uuid_random();
 	p->machine = strdup(run->job->machine);
 	p->host = strdup(host);
@@ -362,35 +364,10 @@ static int find_parent(struct run *run, const struct uuid *machine)
 	return err == -ENOENT || err == -EBADMSG ? 0 : err;
 }
 
-static uint64_t ms_since(const struct timespec *begin)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)((now.tv_sec - begin->tv_sec) * 1000 +
-			  (now.tv_nsec - begin->tv_nsec) / 1000000);
-}
-
-/*
- * Has anything been quarantined since we began? Then a window may have been
- * taken over from the parent that names it.
- */
-static int check_quarantine(struct run *run)
-{
-	struct quarantine now;
-	int err = quarantine_load(run->job->repo, &now);
-
-	if (err < 0)
-		return err;
-	if (quarantine_grew(&run->quarantine, &now))
-		err = -EAGAIN;
-	quarantine_fini(&now);
-	return err;
-}
-
 static int publish(struct run *run, struct point *p)
 {
-	int err = check_quarantine(run);
+	/* what was quarantined since may be named by a window taken over */
+	int err = quarantine_check(run->job->repo, &run->quarantine);
 
 	if (err == 0)
 		err = point_insert(run->job->repo, p);
@@ -414,10 +391,9 @@ static int set_gone_aside(struct run *run)
 static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 {
 	const struct ingest *job = run->job;
-	struct timespec begin;
+	int64_t begin = monotonic_ms();
 	int err = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &begin);
 	p->id.machine = *machine;
 	/* registered before anything is read that will be relied on */
 	if (!job->dry_run)
@@ -440,7 +416,7 @@ static int attempt(struct run *run, const struct uuid *machine, struct point *p)
 		err = add_disk(run, &job->disks[i], p);
 	/* of points made faster than one a second the time is ahead */
 	p->end = MAX_OF((int64_t)time(NULL), p->id.time);
-	p->duration_ms = ms_since(&begin);
+	p->duration_ms = (uint64_t)(monotonic_ms() - begin);
 	if (err == 0 && !job->dry_run)
 		err = publish(run, p);
 	return err;

@@ -82,8 +82,6 @@ int mongo_fail(const struct mongo *m, const struct mongo_try *t,
 /* May it pass by itself: the network, a fail-over, a server that starts? */
 bool mongo_is_passing(const bson_error_t *e);
 
-int64_t mongo_now(void); /* ms, monotonic */
-
 /* Runs a command on the store's database; REPLY is initialised in any case. */
 int must_check mongo_command(struct mongo *m, const char *what,
 	const bson_t *command, bson_t *reply);

@@ -6,6 +6,7 @@
 #include "repo/mongo.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 
 #define PAUSE_MIN_MS 50
 #define PAUSE_MAX_MS 2000
@@ -31,14 +32,6 @@ enum {
 	CODE_NOT_PRIMARY_OR_SECONDARY = 13436,
 	CODE_OUT_OF_DISK_SPACE = 14031,
 };
-
-int64_t mongo_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static bool is_passing_code(uint32_t code)
 {
@@ -89,7 +82,7 @@ bool mongo_is_passing(const bson_error_t *e)
 bool mongo_again(
 	const struct mongo *m, struct mongo_try *t, const bson_error_t *e)
 {
-	int64_t now = mongo_now();
+	int64_t now = monotonic_ms();
 	unsigned shift = MIN_OF(t->n, 10u);
 	int64_t ms =
 		MIN_OF((int64_t)PAUSE_MIN_MS << shift, (int64_t)PAUSE_MAX_MS);

@@ -7,6 +7,7 @@
 #include "repo/mongo_owner.h"
 #include "repo/mongo_replay.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 
 /* Bytes that wait to be sent; then append waits, too. */
 #define WAITING_MAX (32u << 20)
@@ -102,7 +103,7 @@ static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t ms)
 
 static void beat(struct sender *s, int64_t *last)
 {
-	int64_t now = mongo_now();
+	int64_t now = monotonic_ms();
 	int r;
 
 	if (now - *last < OWNER_BEAT_MS)
@@ -118,7 +119,7 @@ static void beat(struct sender *s, int64_t *last)
 static void *run(void *arg)
 {
 	struct sender *s = arg;
-	int64_t beaten = mongo_now();
+	int64_t beaten = monotonic_ms();
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->lost) {

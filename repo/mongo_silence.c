@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "repo/mongo.h"
+#include "src/monotonic.h"
 
 void silences_init(struct silences *s)
 {
@@ -30,7 +31,7 @@ static struct silence *find(struct silences *s, const struct uuid *id)
 int64_t silence_ms(struct silences *s, const struct uuid *id, uint64_t who,
 	uint64_t number)
 {
-	int64_t now = mongo_now(), ms = 0;
+	int64_t now = monotonic_ms(), ms = 0;
 	struct silence *one;
 
 	pthread_mutex_lock(&s->lock);

@@ -5,6 +5,7 @@
 
 #include "repo/mongo.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 
 /* An election takes longer than this; a server that is there, never. */
 #define SILENT_MS 4000
@@ -14,7 +15,7 @@ static void say(struct mongo_wait *w, const char *why)
 {
 	int64_t since = atomic_load(&w->since);
 
-	if (since == 0 || mongo_now() - since < SILENT_MS ||
+	if (since == 0 || monotonic_ms() - since < SILENT_MS ||
 		atomic_exchange(&w->said, true))
 		return;
 	if (atomic_load(&w->was_there))
@@ -57,7 +58,8 @@ static void changed(const mongoc_apm_topology_changed_t *event)
 
 	if (!mongoc_topology_description_has_writable_server(
 		    mongoc_apm_topology_changed_get_new_description(event))) {
-		atomic_compare_exchange_strong(&w->since, &none, mongo_now());
+		atomic_compare_exchange_strong(
+			&w->since, &none, monotonic_ms());
 		return;
 	}
 	atomic_store(&w->since, 0);
@@ -70,7 +72,7 @@ void mongo_wait_begin(struct mongo_wait *w, mongoc_client_pool_t *pool)
 {
 	mongoc_apm_callbacks_t *all = mongoc_apm_callbacks_new();
 
-	atomic_store(&w->since, mongo_now());
+	atomic_store(&w->since, monotonic_ms());
 	mongoc_apm_set_topology_changed_cb(all, changed);
 	mongoc_apm_set_server_heartbeat_failed_cb(all, failed);
 	mongoc_apm_set_server_heartbeat_succeeded_cb(all, succeeded);

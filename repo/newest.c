@@ -10,6 +10,7 @@
 #include "repo/listing.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/pool.h"
 
 #define AT_ONCE 128u
@@ -28,7 +29,7 @@ struct worker {
 
 struct walk {
 	struct newest *job;
-	time_t end; /* monotonic; 0: none */
+	time_t end; /* of monotonic.h; 0: none */
 	_Atomic bool late;
 	struct worker **workers;
 	struct digest_set maps; /* that were met */
@@ -36,14 +37,6 @@ struct walk {
 	pthread_mutex_t lock;
 	struct digest_set seen; /* lock: chunks */
 };
-
-static time_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
 
 /* 1: it is new. */
 static int is_new_chunk(struct walk *w, const struct digest *d)
@@ -100,7 +93,7 @@ static int read_leaf(void *arg, uint64_t i, unsigned thread)
 
 	if (w->job->cancel && *w->job->cancel)
 		return -ECANCELED;
-	if (w->end && monotonic() >= w->end) {
+	if (w->end && (time_t)monotonic_seconds() >= w->end) {
 		w->late = true;
 		return 0;
 	}
@@ -245,7 +238,7 @@ int newest_walk(struct newest *job)
 	job->n_points = 0;
 	pthread_mutex_init(&w.lock, NULL);
 	if (job->max_seconds)
-		w.end = monotonic() + (time_t)job->max_seconds;
+		w.end = (time_t)monotonic_seconds() + (time_t)job->max_seconds;
 	w.workers = calloc(job->n_threads, sizeof(struct worker *));
 	if (!w.workers)
 		r = fail(ENOMEM, "verify: %m");

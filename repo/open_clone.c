@@ -16,7 +16,9 @@
 #include "repo/writer.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/pool.h"
+#include "src/process.h"
 
 /* A window with fewer pages written is not worth folding by itself. */
 #define SPARSE_PAGES 64
@@ -305,9 +307,9 @@ bool open_clone_written(struct open_clone *o)
 static int describe(
 	const struct clone *c, const struct fold_stats *stats, struct point *p)
 {
-	char host[256] = "";
+	char host[PROCESS_HOST];
 
-	gethostname(host, sizeof(host) - 1);
+	process_host(host);
 	p->machine = strdup(c->machine);
 	p->host = strdup(host);
 	p->version = strdup(HIVEFS_VERSION);
@@ -472,19 +474,16 @@ int open_clone_commit(struct open_clone *o, struct point *ret)
 {
 	scoped(freep) struct fold_stats *stats =
 		calloc(o->n_disks, sizeof(*stats));
-	struct timespec begin, end;
 	struct point p = { 0 };
+	int64_t begin = monotonic_ms();
 	int err;
 
 	if (!stats)
 		return fail(ENOMEM, "commit: %m");
-	clock_gettime(CLOCK_MONOTONIC, &begin);
 	folding_take(o);
 	err = commit(o, stats, &p);
 	folding_give(o);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	p.duration_ms = (uint64_t)((end.tv_sec - begin.tv_sec) * 1000 +
-				   (end.tv_nsec - begin.tv_nsec) / 1000000);
+	p.duration_ms = (uint64_t)(monotonic_ms() - begin);
 	if (err < 0)
 		point_fini(&p);
 	else

@@ -7,6 +7,7 @@
 
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/pool.h"
 
 #define AT_ONCE 128u
@@ -15,7 +16,7 @@
 struct walk {
 	struct part *part;
 	unsigned first; /* of the parts of this round */
-	time_t end;     /* monotonic; 0: none */
+	time_t end;     /* of monotonic.h; 0: none */
 };
 
 /* Keys of one part, read when there are enough of them. */
@@ -28,14 +29,6 @@ struct batch {
 	struct doc docs[AT_ONCE];
 	int errs[AT_ONCE];
 };
-
-static time_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
 
 static int visit_one(struct batch *b, unsigned i)
 {
@@ -86,7 +79,7 @@ static int walk_one(void *arg, uint64_t i, unsigned thread)
 	struct batch *b;
 	int r;
 
-	if (w->end && monotonic() >= w->end)
+	if (w->end && (time_t)monotonic_seconds() >= w->end)
 		return 0;
 	b = malloc(sizeof(*b));
 	if (!b)
@@ -107,7 +100,7 @@ int part_walk(struct part *p)
 {
 	struct walk w = { .part = p };
 	unsigned round = MAX_OF(4 * p->n_threads, 16u);
-	time_t paused = monotonic();
+	time_t paused = (time_t)monotonic_seconds();
 	int r = 0;
 
 	if (p->max_seconds)
@@ -115,9 +108,10 @@ int part_walk(struct part *p)
 	for (; r == 0 && w.first < p->n; w.first += round) {
 		r = parallel_for(p->n_threads, MIN_OF(p->n - w.first, round),
 			walk_one, &w);
-		if (p->pause && monotonic() - paused >= PAUSE_SECONDS) {
+		if (p->pause &&
+			(time_t)monotonic_seconds() - paused >= PAUSE_SECONDS) {
 			p->pause(p->arg);
-			paused = monotonic();
+			paused = (time_t)monotonic_seconds();
 		}
 	}
 	return r;

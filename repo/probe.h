@@ -41,7 +41,4 @@ void probe_listen(void);
 void probe_heard(const struct probe *p, const char *check,
 	enum probe_grade grade, const char *hint);
 
-/* Milliseconds of the monotonic clock. */
-double probe_now(void);
-
 #endif

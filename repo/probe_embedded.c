@@ -16,6 +16,7 @@
 
 #include "repo/repodir.h"
 #include "src/bytes.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -142,15 +143,15 @@ static void check_sync(struct look *l, int fd)
 {
 	size_t len = WRITTEN;
 	scoped(freep) uint8_t *data = malloc(len);
-	double begin = probe_now(), small;
+	double begin = monotonic_seconds() * 1e3, small;
 	bool ok = data != NULL;
 
 	if (ok) {
 		memset(data, 0x5a, len);
 		ok = pwrite(fd, data, 4096, 0) == 4096 && fdatasync(fd) == 0;
 	}
-	small = probe_now() - begin;
-	begin = probe_now();
+	small = monotonic_seconds() * 1e3 - begin;
+	begin = monotonic_seconds() * 1e3;
 	if (ok) {
 		errno = ENOSPC; /* of a short one */
 		ok = pwrite(fd, data, len, 4096) == (ssize_t)len &&
@@ -165,7 +166,7 @@ static void check_sync(struct look *l, int fd)
 		probe_say(l->p, "sync", PROBE_OK,
 			"4 KiB are on the disk in %.1f ms, 8 MiB at %.0f "
 			"MiB/s",
-			small, 8e3 / (probe_now() - begin));
+			small, 8e3 / (monotonic_seconds() * 1e3 - begin));
 }
 
 /* Two descriptors of the file must not both get it. */

@@ -7,6 +7,7 @@
 
 #include "repo/mongo.h"
 #include "src/bytes.h"
+#include "src/monotonic.h"
 #include "src/uuid.h"
 
 #define LOAD_DOCS 64u
@@ -306,7 +307,7 @@ static bool load(struct mongo_coll *c, bool *ret_made, double *ret_ms)
 	mongoc_bulk_operation_t *bulk;
 	bson_t *unordered = BCON_NEW("ordered", BCON_BOOL(false));
 	uint8_t *data = malloc(LOAD_LEN);
-	double begin = probe_now();
+	double begin = monotonic_seconds() * 1e3;
 	bson_error_t e;
 	bool ok = data != NULL;
 
@@ -323,11 +324,11 @@ static bool load(struct mongo_coll *c, bool *ret_made, double *ret_ms)
 		ok = mongoc_bulk_operation_insert_with_opts(bulk, &b, NULL, &e);
 		bson_destroy(&b);
 	}
-	begin = probe_now();
+	begin = monotonic_seconds() * 1e3;
 	if (ok)
 		*ret_made = ok =
 			mongoc_bulk_operation_execute(bulk, NULL, &e) != 0;
-	*ret_ms = probe_now() - begin;
+	*ret_ms = monotonic_seconds() * 1e3 - begin;
 	mongoc_bulk_operation_destroy(bulk);
 	bson_destroy(unordered);
 	free(data);
@@ -337,7 +338,7 @@ static bool load(struct mongo_coll *c, bool *ret_made, double *ret_ms)
 static bool fetch(struct mongo_coll *c, double *ret_ms)
 {
 	bson_t all = BSON_INITIALIZER;
-	double begin = probe_now();
+	double begin = monotonic_seconds() * 1e3;
 	mongoc_cursor_t *cursor =
 		mongoc_collection_find_with_opts(c->c, &all, NULL, NULL);
 	const bson_t *b;
@@ -346,7 +347,7 @@ static bool fetch(struct mongo_coll *c, double *ret_ms)
 
 	while (mongoc_cursor_next(cursor, &b))
 		n++;
-	*ret_ms = probe_now() - begin;
+	*ret_ms = monotonic_seconds() * 1e3 - begin;
 	if (mongoc_cursor_error(cursor, &e))
 		n = 0;
 	mongoc_cursor_destroy(cursor);

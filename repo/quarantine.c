@@ -77,6 +77,19 @@ bool quarantine_grew(
 	return false;
 }
 
+int quarantine_check(struct repo *r, const struct quarantine *before)
+{
+	struct quarantine now;
+	int err = quarantine_load(r, &now);
+
+	if (err < 0)
+		return err;
+	if (quarantine_grew(before, &now))
+		err = -EAGAIN;
+	quarantine_fini(&now);
+	return err;
+}
+
 void quarantine_fini(struct quarantine *q)
 {
 	vec_fini(q);

@@ -44,6 +44,10 @@ bool quarantine_was_damaged(struct repo *r, const struct digest *d);
 /* Is anything in NOW that was not in BEFORE? */
 bool quarantine_grew(
 	const struct quarantine *before, const struct quarantine *now);
+
+/* -EAGAIN quietly if by now it has grown. */
+int must_check quarantine_check(
+	struct repo *r, const struct quarantine *before);
 void quarantine_fini(struct quarantine *q);
 
 #endif

@@ -16,20 +16,16 @@ static struct key stamps_key(void)
 	return key_of("verified", 8);
 }
 
-static int take_version(void *arg, const struct doc *doc)
-{
-	*(uint64_t *)arg = doc->version;
-	return 1;
-}
-
 /* Of a document that cannot be read, so that the next times can replace it. */
-static int find_version(struct repo *r, uint64_t *ret)
+static uint64_t find_version(struct repo *r)
 {
 	struct key key = stamps_key();
-	int err = store_scan(
-		r->store, COLL_META, &key, SCAN_KEYS, take_version, ret);
+	struct doc head;
 
-	return MIN_OF(err, 0);
+	if (store_head_many(r->store, COLL_META, &key, 1, &head) < 0 ||
+		head.key.len == 0)
+		return 0;
+	return head.version;
 }
 
 /* *ret_version is 0 if there is no document. -EBADMSG: the rest is set, too. */
@@ -43,8 +39,8 @@ static int load(struct repo *r, struct stamps *ret, uint64_t *ret_version)
 
 	*ret_version = 0;
 	memset(ret, 0, sizeof(*ret));
-	if (err == -EBADMSG && find_version(r, ret_version) < 0)
-		*ret_version = 0;
+	if (err == -EBADMSG)
+		*ret_version = find_version(r);
 	if (err < 0)
 		return err == -ENOENT ? 0 : err;
 	decode_begin(&in, &d);

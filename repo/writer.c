@@ -10,6 +10,7 @@
 
 #include "repo/condemned.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 
 #define BEAT_SECONDS 5
 #define SWEEP_SECONDS 60 /* that a collector may take for a batch */
@@ -27,16 +28,8 @@ struct writer {
 	pthread_mutex_t lock;
 	bool beating;     /* lock: one thread moves the heartbeat */
 	uint64_t version; /* lock; of our document: the heartbeat's value */
-	time_t last_beat; /* lock; monotonic */
+	time_t last_beat; /* lock; of monotonic.h */
 };
-
-static time_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
 
 /* Inserts our document (version 1) or moves it on to VERSION. */
 static int put(struct writer *w, uint64_t version)
@@ -113,7 +106,7 @@ static int begin(struct repo *r, const struct writer *what, struct writer **ret)
 	*w = *what;
 	w->repo = r;
 	w->id = uuid_random();
-	w->last_beat = monotonic();
+	w->last_beat = (time_t)monotonic_seconds();
 	pthread_mutex_init(&w->lock, NULL);
 	err = sign_on(w);
 	/*
@@ -188,7 +181,7 @@ uint64_t writer_generation(const struct writer *w)
 void writer_beat(struct writer *w)
 {
 	uint64_t next = 0;
-	time_t now = monotonic();
+	time_t now = (time_t)monotonic_seconds();
 
 	pthread_mutex_lock(&w->lock);
 	if (!w->beating && now - w->last_beat >= BEAT_SECONDS) {
@@ -211,7 +204,7 @@ void writer_beat(struct writer *w)
 static int wait_for_sweep(struct writer *w, const struct digest *d)
 {
 	const struct timespec pause = { .tv_nsec = 100000000 };
-	time_t begun = monotonic();
+	time_t begun = (time_t)monotonic_seconds();
 	char hex[DIGEST_HEX];
 	struct condemned found;
 
@@ -224,7 +217,7 @@ static int wait_for_sweep(struct writer *w, const struct digest *d)
 			return -ESTALE;
 		writer_beat(w);
 		nanosleep(&pause, NULL);
-	} while (monotonic() - begun < SWEEP_SECONDS);
+	} while ((time_t)monotonic_seconds() - begun < SWEEP_SECONDS);
 	return fail(EACCES,
 		"%.16s…: a gc began to remove it and does not go on, which "
 		"this user may not do in its place: run hivefs gc",

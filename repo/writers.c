@@ -9,6 +9,7 @@
 #include "repo/clone.h"
 #include "repo/decode.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 
 #define POLL_NS 100000000 /* 0.1 s */
@@ -143,18 +144,10 @@ struct watched {
 };
 struct watch vec(struct watched);
 
-static time_t monotonic(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
-}
-
 /* Seconds that it has been silent for. */
 static int silent(struct watch *watch, const struct writer_seen *w, time_t *ret)
 {
-	time_t now = monotonic();
+	time_t now = (time_t)monotonic_seconds();
 
 	for (size_t i = 0; i < watch->n; i++) {
 		struct watched *seen = &watch->v[i];

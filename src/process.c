@@ -88,3 +88,10 @@ enum process_state process_state(const char *text)
 	return start != 0 && start == strtoull(end, NULL, 10) ? PROCESS_ALIVE
 							      : PROCESS_DEAD;
 }
+
+void process_host(char buf[PROCESS_HOST])
+{
+	if (gethostname(buf, PROCESS_HOST - 1) != 0)
+		buf[0] = 0;
+	buf[PROCESS_HOST - 1] = 0;
+}

@@ -9,6 +9,7 @@
 #define HIVEFS_PROCESS_H
 
 #define PROCESS_TEXT 128
+#define PROCESS_HOST 256
 
 enum process_state {
 	PROCESS_ALIVE,
@@ -19,6 +20,9 @@ enum process_state {
 
 /* Us: boot, process namespace, process id, and when it began. */
 void process_text(char buf[PROCESS_TEXT]);
+
+/* The name of this host; empty if it has none. */
+void process_host(char buf[PROCESS_HOST]);
 
 enum process_state process_state(const char *text);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/rate.h"
+#include "src/monotonic.h"
 
 #include <time.h>
 
@@ -15,21 +16,13 @@ void rate_fini(struct rate *r)
 	pthread_mutex_destroy(&r->lock);
 }
 
-double rate_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 double rate_take(struct rate *r, uint64_t len)
 {
 	double now, until;
 
 	if (r->per_second == 0)
 		return 0;
-	now = rate_now();
+	now = monotonic_seconds();
 	pthread_mutex_lock(&r->lock);
 	if (r->next < now)
 		r->next = now;

@@ -2,7 +2,7 @@
 /*
  * rate - how long to wait so that so many bytes a second are not exceeded.
  *
- * Units      bytes; seconds of the monotonic clock.
+ * Units      bytes; seconds of clock.h.
  * Threads    any thread.
  */
 #ifndef HIVEFS_RATE_H
@@ -25,8 +25,5 @@ void rate_fini(struct rate *r);
  * has not. Time in which nothing was moved is not made up for.
  */
 double rate_take(struct rate *r, uint64_t len);
-
-/* The clock of that time. */
-double rate_now(void);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "repo/address.h"
 #include "src/log.h"
+#include "src/process.h"
 #include "src/text.h"
 #include "tools/json.h"
 
@@ -130,18 +131,11 @@ int clone_arg_wait(
 	return err;
 }
 
-static void host_name(char host[256])
-{
-	if (gethostname(host, 255) != 0)
-		host[0] = 0;
-	host[255] = 0;
-}
-
 bool clone_arg_is_here(const struct stream_owner *o)
 {
-	char host[256];
+	char host[PROCESS_HOST];
 
-	host_name(host);
+	process_host(host);
 	return strcmp(o->host, host) == 0 && o->pid > 0 &&
 	       (kill((pid_t)o->pid, 0) == 0 || errno == EPERM);
 }
@@ -158,7 +152,7 @@ struct stream_owner clone_arg_us(const struct cli *c)
 {
 	struct stream_owner us = { .pid = getpid() };
 
-	host_name(us.host);
+	process_host(us.host);
 	snprintf(us.place, sizeof(us.place), "hivefs %s", c->verb->name);
 	return us;
 }

@@ -14,9 +14,9 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "tools/cancel.h"
 #include "tools/child.h"
-#include "tools/clock.h"
 
 #define EXIT_NOT_STARTED 127
 #define LINE_MS 300 /* what a line goes on with comes by then */
@@ -114,7 +114,7 @@ static bool feed(struct console *c, const char *buf, size_t n)
 /* How long there may be nothing before we look again, or have seen enough. */
 static int patience(const struct console *c, double until)
 {
-	double left = until - clock_seconds();
+	double left = until - monotonic_seconds();
 
 	return c->ret->up ? LINE_MS : left > 0 ? (int)(left * 1000) + 1 : 0;
 }
@@ -129,7 +129,7 @@ static int watch(int fd, double until, struct console *c)
 
 		if (n == 0 && c->ret->up)
 			return 0;
-		if (!c->ret->up && clock_seconds() >= until) {
+		if (!c->ret->up && monotonic_seconds() >= until) {
 			c->ret->ended = "was not up in time";
 			return 0;
 		}
@@ -171,7 +171,7 @@ int guest_watch(const char *const *command, const char *text, unsigned seconds,
 	struct guest_line *ret)
 {
 	struct console c = { .wanted = text, .ret = ret };
-	double until = clock_seconds() + seconds;
+	double until = monotonic_seconds() + seconds;
 	scoped(closep) int errors = memfd_create("errors", MFD_CLOEXEC);
 	int fds[2];
 	pid_t pid;
@@ -184,7 +184,7 @@ int guest_watch(const char *const *command, const char *text, unsigned seconds,
 	close(fds[1]);
 	if (r == 0) {
 		r = watch(fds[0], until, &c);
-		if (r < 0 || ret->up || clock_seconds() >= until)
+		if (r < 0 || ret->up || monotonic_seconds() >= until)
 			kill(pid, SIGKILL);
 		code = child_wait(pid);
 		read_error(errors, ret->error, sizeof(ret->error));

@@ -10,7 +10,6 @@
 #include <stdint.h>
 #include <stdio.h>
 
-struct machine_config;
 struct point;
 struct point_disk;
 struct repo;
@@ -24,8 +23,6 @@ json_t *json_text(const char *text);
 json_t *json_bytes(uint64_t bytes);
 json_t *json_time(int64_t seconds);
 
-/* Only what is known. */
-json_t *json_config(const struct machine_config *c);
 json_t *json_point_disk(const struct point_disk *d);
 
 /* {"type":"point",…} with its disks */

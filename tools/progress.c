@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "tools/cli.h"
-#include "tools/clock.h"
 
 enum { TICK_MS = 200 };
 
@@ -69,7 +69,7 @@ static void eta_text(uint64_t left, double rate, char buf[24])
 
 static void measure(struct line *l, uint64_t done)
 {
-	double t = clock_seconds();
+	double t = monotonic_seconds();
 	double passed = t - l->last_time;
 	double rate;
 
@@ -129,7 +129,7 @@ void progress_begin(const struct cli *c, const char *what,
 		(c->progress && strcmp(c->progress, "never") == 0))
 		return;
 	line = (struct line){ .what = what, .done = done, .total = total };
-	line.begun = line.last_time = clock_seconds();
+	line.begun = line.last_time = monotonic_seconds();
 	line.stop = eventfd(0, EFD_CLOEXEC);
 	/* without it the work goes on all the same */
 	if (line.stop < 0)

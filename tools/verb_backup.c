@@ -9,10 +9,10 @@
 #include "repo/machine.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/source.h"
 #include "src/text.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/lost.h"
 #include "tools/new_point.h"
 #include "tools/progress.h"
@@ -194,14 +194,14 @@ static int ingest_all(struct backup *b, struct point *ret)
 		.progress = &progress,
 		.cancel = &cancelled,
 	};
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	int r;
 
 	progress_begin(b->cli, job.machine, &progress.done, &progress.total);
 	r = ingest(&job, ret);
 	progress_end();
 	b->gone = progress.gone;
-	b->seconds = clock_seconds() - begun;
+	b->seconds = monotonic_seconds() - begun;
 	return r;
 }
 

@@ -12,11 +12,11 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "src/uuid.h"
 #include "tools/aftercare.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/clone_arg.h"
 #include "tools/drop.h"
 #include "tools/guest.h"
@@ -377,7 +377,7 @@ static int start(struct job *j, const struct words *command)
 {
 	const char *const *argv = (const char *const *)command->v;
 	struct guest_line line;
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	int r;
 
 	if (!j->options->headless) {
@@ -388,13 +388,13 @@ static int start(struct job *j, const struct words *command)
 					"summary", "verb", "boot", "machine",
 					json_text(j->text), "format",
 					j->vm.format, "seconds",
-					clock_seconds() - begun));
+					monotonic_seconds() - begun));
 		return r;
 	}
 	r = guest_watch(argv, j->options->until,
 		j->options->timeout ? j->options->timeout : TIMEOUT_DEFAULT,
 		&line);
-	return r < 0 ? r : report(j, &line, clock_seconds() - begun);
+	return r < 0 ? r : report(j, &line, monotonic_seconds() - begun);
 }
 
 static int boot(struct job *j)

@@ -3,7 +3,7 @@
 
 #include "repo/open_clone.h"
 #include "src/exit.h"
-#include "tools/clock.h"
+#include "src/monotonic.h"
 #include "tools/clone_arg.h"
 #include "tools/new_point.h"
 #include "tools/remote.h"
@@ -37,7 +37,7 @@ static int commit_here(struct cli *c, struct repo *repo,
 static int commit(struct cli *c, struct repo *repo, const struct clone *clone)
 {
 	scoped(freep) char *text = clone_arg_text(repo, clone);
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	struct stream_owner owner;
 	struct point p;
 	int r = clone_arg_owner(repo, clone, &owner);
@@ -50,7 +50,7 @@ static int commit(struct cli *c, struct repo *repo, const struct clone *clone)
 		return r;
 	new_point_print(c, &(struct new_point){ .repo = repo,
 				   .point = &p,
-				   .seconds = clock_seconds() - begun,
+				   .seconds = monotonic_seconds() - begun,
 				   .clone = text });
 	point_fini(&p);
 	return EXIT_OK;

@@ -13,10 +13,10 @@
 #include "repo/machine.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "src/url.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/json.h"
 #include "tools/progress.h"
 #include "tools/verb.h"
@@ -296,7 +296,7 @@ static int warn_gone(const struct run *run, const struct copy_result *res)
 static int copy(struct run *run, uint64_t limit)
 {
 	struct copy_progress progress = { 0 };
-	double seconds = clock_seconds();
+	double seconds = monotonic_seconds();
 	struct copy_result res;
 	struct copy job = { .from = run->from,
 		.to = run->to,
@@ -315,7 +315,7 @@ static int copy(struct run *run, uint64_t limit)
 	progress_end();
 	if (r < 0)
 		return r;
-	print_summary(run, &res, clock_seconds() - seconds);
+	print_summary(run, &res, monotonic_seconds() - seconds);
 	if (res.n[COPY_DAMAGED] || run->damaged)
 		return EXIT_DAMAGE;
 	if (res.n[COPY_REFUSED])

@@ -17,9 +17,9 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/disk_arg.h"
 #include "tools/export.h"
 #include "tools/json.h"
@@ -447,7 +447,7 @@ static int run_job(struct job *j, const struct repo *repo)
 	unsigned n_threads = j->options->threads ? j->options->threads
 						 : store_threads(repo->store);
 	uint64_t least = (uint64_t)n_threads * 3 * WINDOW_LEN;
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	int r = choose_disk(j);
 
 	if (r == 0)
@@ -473,7 +473,7 @@ static int run_job(struct job *j, const struct repo *repo)
 	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
 	r = write_file(j);
 	progress_end();
-	j->seconds = clock_seconds() - begun;
+	j->seconds = monotonic_seconds() - begun;
 	return r;
 }
 

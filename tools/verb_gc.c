@@ -6,9 +6,9 @@
 
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/drop.h"
 #include "tools/json.h"
 #include "tools/progress.h"
@@ -145,7 +145,7 @@ static int run(struct cli *c)
 	struct run run = { .cli = c };
 	struct gc_result res = { 0 };
 	struct store_info info = { 0 };
-	double seconds = clock_seconds();
+	double seconds = monotonic_seconds();
 	uint64_t memory = 0;
 	int r;
 
@@ -174,7 +174,7 @@ static int run(struct cli *c)
 		r = store_info(repo->store, &info);
 	if (r < 0)
 		return r;
-	seconds = clock_seconds() - seconds;
+	seconds = monotonic_seconds() - seconds;
 	if (c->json)
 		print_json(o, &res, info.bytes_dead, seconds);
 	else if (!c->quiet)

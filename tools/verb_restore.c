@@ -10,9 +10,9 @@
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/disk_arg.h"
 #include "tools/json.h"
 #include "tools/lost.h"
@@ -209,7 +209,7 @@ static int finish_stdout(void)
 static int restore_all(struct job *j)
 {
 	scoped(freep) char *text = disk_arg_text(&j->what);
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	int r = 0;
 
 	progress_begin(j->cli, j->cli->operands[0], &j->done, &j->total);
@@ -222,7 +222,7 @@ static int restore_all(struct job *j)
 		r = to_stdout(j) ? finish_stdout()
 				 : target_finish(&j->v[i].target);
 	progress_end();
-	j->seconds = clock_seconds() - begun;
+	j->seconds = monotonic_seconds() - begun;
 	return r;
 }
 

@@ -10,10 +10,10 @@
 #include "repo/stamps.h"
 #include "src/exit.h"
 #include "src/log.h"
+#include "src/monotonic.h"
 #include "src/text.h"
 #include "tools/boot_test.h"
 #include "tools/cancel.h"
-#include "tools/clock.h"
 #include "tools/damage_print.h"
 #include "tools/json.h"
 #include "tools/progress.h"
@@ -203,7 +203,7 @@ static int run(struct cli *c)
 	const struct options *o = c->options;
 	scoped(repo_closep) struct repo *repo = NULL;
 	struct outcome out = { .booted = o->boot != NULL };
-	double begun = clock_seconds();
+	double begun = monotonic_seconds();
 	struct verify job = { .metadata_only = o->metadata,
 		.newest_first = o->newest,
 		.heal = !o->report,
@@ -227,7 +227,7 @@ static int run(struct cli *c)
 	r = read_all(c, &job, &out);
 	if (r < 0)
 		return r;
-	out.seconds = clock_seconds() - begun;
+	out.seconds = monotonic_seconds() - begun;
 	if (c->json)
 		print_json(c, &out);
 	else if (!c->quiet)

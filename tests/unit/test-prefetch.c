@@ -74,15 +74,12 @@ static int set_up(void **state)
 	return 0;
 }
 
-/* Waits for the pool: nothing new comes while it does. */
-static void settle(void)
+/* Waits for the pool, whose every task holds the view; one that is far behind
+ * would refuse some. */
+static void settle(struct state *s)
 {
-	uint64_t before;
-
-	do {
-		before = atomic_load(&n_fetched);
-		usleep(20000);
-	} while (atomic_load(&n_fetched) != before);
+	while (atomic_load(&s->view->n_refs) > 1)
+		usleep(100);
 }
 
 static int tear_down(void **state)
@@ -108,11 +105,8 @@ static void read_on(struct state *s, uint64_t from, uint64_t to, uint64_t step)
 {
 	for (uint64_t off = from; off < to; off += step) {
 		reader_saw(&s->reader, off, MIN_OF(step, to - off));
-		if (off / MIB % 4 == 0)
-			usleep(100); /* the pool may refuse, if it is far behind
-				      */
+		settle(s);
 	}
-	settle();
 }
 
 static void in_order(void **state)
@@ -147,9 +141,8 @@ static void in_disorder(void **state)
 		for (size_t i = 0; i < N_ELEMS(order); i++)
 			reader_saw(&s->reader, group + order[i] * 128 * KIB,
 				128 * KIB);
-		usleep(100);
+		settle(s);
 	}
-	settle();
 	check_fetched(3 * MIB, 70 * MIB);
 }
 
@@ -161,9 +154,8 @@ static void several_streams(void **state)
 		reader_saw(&s->reader, off, 256 * KIB);
 		reader_saw(&s->reader, 70 * MIB + off, 256 * KIB);
 		reader_saw(&s->reader, 140 * MIB + off, 256 * KIB);
-		usleep(100);
+		settle(s);
 	}
-	settle();
 	check_fetched(MIB, 30 * MIB);
 	check_fetched(71 * MIB, 100 * MIB);
 	check_fetched(141 * MIB, 170 * MIB);
@@ -178,7 +170,7 @@ static void in_no_order(void **state)
 		reader_saw(&s->reader, (uint64_t)random() % SIZE, 4 * KIB);
 	for (uint64_t off = SIZE; off > 4 * MIB; off -= 4 * MIB)
 		reader_saw(&s->reader, off, 128 * KIB);
-	settle();
+	settle(s);
 	/* a few neighbours met by chance */
 	assert_true(atomic_load(&n_fetched) <= 4 * MIB);
 }
