@@ -4,15 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "repo/bookmark.h"
+#include "repo/copy_label.h"
 #include "repo/heal.h"
 #include "repo/machine.h"
-#include "repo/map.h"
 #include "repo/quarantine.h"
 #include "src/bytes.h"
 #include "src/log.h"
 #include "src/pool.h"
-#include "src/text.h"
 
 #define ATTEMPTS 4
 #define ASK 512u
@@ -239,81 +237,6 @@ static int carry_point(struct pass *p, bool *ret_bad)
 	return r;
 }
 
-struct merging {
-	const struct label *from;
-	bool bookmarks; /* some are new */
-};
-
-/* The mark at *AT, which moves behind it; false at the end. */
-static bool next_mark(const char **at, char mark[LABEL_MARKS_MAX + 1])
-{
-	size_t len = strcspn(*at, " ");
-
-	if (!**at)
-		return false;
-	memcpy(mark, *at, len);
-	mark[len] = 0;
-	*at += len + ((*at)[len] == ' ');
-	return true;
-}
-
-/* 1: there is nothing to change. */
-static int merge(void *arg, struct label *l)
-{
-	struct merging *m = arg;
-	const char *at = m->from->marks;
-	char mark[LABEL_MARKS_MAX + 1];
-	bool changed = false;
-
-	if (l->removed)
-		return 1;
-	while (next_mark(&at, mark)) {
-		int r = label_add(l, mark);
-
-		if (r < 0)
-			return r;
-		changed |= r > 0;
-		m->bookmarks |= r > 0 && mark[0] == '#';
-	}
-	if (m->from->hold_until > l->hold_until) {
-		l->hold_until = m->from->hold_until;
-		changed = true;
-	}
-	return !changed;
-}
-
-/*
- * Adds what the label here has to that there. *ret_bookmarks: some are new, and
- * other points may have them still.
- */
-static int copy_label(struct run *run, const struct point_id *id,
-	struct label *ret, bool *ret_changed, bool *ret_bookmarks)
-{
-	struct merging m = { .from = ret };
-	int r = label_get(run->job->from, id, ret);
-
-	if (r == 0 && (ret->marks[0] || ret->hold_until))
-		r = label_update(run->job->to, id, merge, &m);
-	else if (r == 0)
-		r = 1;
-	*ret_changed = r == 0;
-	*ret_bookmarks = r == 0 && m.bookmarks;
-	return MIN_OF(r, 0);
-}
-
-static int take_bookmarks(
-	struct run *run, const struct point_id *id, const struct label *l)
-{
-	char mark[LABEL_MARKS_MAX + 1];
-	const char *at = l->marks;
-	int r = 0;
-
-	while (r == 0 && next_mark(&at, mark))
-		if (mark[0] == '#')
-			r = bookmark_take(run->job->to, id, mark);
-	return r == -EBADMSG ? 0 : r;
-}
-
 /* Its label first: no moment at which it is there without its hold. */
 static int publish(struct pass *p)
 {
@@ -326,8 +249,7 @@ static int publish(struct pass *p)
 	int r = quarantine_check(job->to, &p->quarantine);
 
 	if (r == 0)
-		r = copy_label(
-			p->run, &p->point.id, &label, &changed, &bookmarks);
+		r = copy_label(job, &p->point.id, &label, &changed, &bookmarks);
 	if (r == 0)
 		r = store_get(job->from->store, COLL_POINTS, &key, &doc);
 	if (r < 0)
@@ -335,9 +257,8 @@ static int publish(struct pass *p)
 	doc.key = key;
 	r = point_copy(job->to, &doc, &p->place);
 	doc_fini(&doc);
-	return r == 0 && bookmarks
-		       ? take_bookmarks(p->run, &p->point.id, &label)
-		       : r;
+	return r == 0 && bookmarks ? copy_bookmarks(job, &p->point.id, &label)
+				   : r;
 }
 
 /* Files do not get lost all the time: once is enough. */
@@ -447,9 +368,9 @@ static int look(struct pass *p, const struct point_id *id)
 		bool changed = false, bookmarks = false;
 
 		if (!job->dry_run)
-			r = copy_label(run, id, &l, &changed, &bookmarks);
+			r = copy_label(run->job, id, &l, &changed, &bookmarks);
 		if (r == 0 && bookmarks)
-			r = take_bookmarks(run, id, &l);
+			r = copy_bookmarks(run->job, id, &l);
 		run->result->n_labels += changed;
 		if (r == 0)
 			report(run, &p->point, COPY_THERE, NULL);
