@@ -14,14 +14,12 @@ The same seed makes the same choices; which moment a kill hits is up to the
 scheduler, so repeat a seed a few times to see a failure again.
 """
 
-import argparse
 import collections
 import errno
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -33,7 +31,7 @@ from branches import DEAD, MIB, SECTOR, Branch, Change, Point
 from content import Disk, difference
 from mounted import Mount, usable
 from program import Failure, Program
-from repository import stop, work_directory
+from walking import parse, walk_all
 
 STEPS_A_REPOSITORY = 2500
 POINTS_MAX = 7
@@ -593,54 +591,11 @@ class Walk:
                     f.write(disk.want)
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("hivefs")
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
-    parser.add_argument("--dir", help="work in here, not in memory")
-    parser.add_argument("--keep", action="store_true",
-                        help="leave everything there at the end")
-    arguments = parser.parse_args()
-    # for whom meson gives the arguments
-    environment = os.environ
-    arguments.steps = int(environment.get("CLONE_STEPS", arguments.steps))
-    arguments.seed = int(environment.get("CLONE_SEED", arguments.seed))
-    return arguments
-
-
 def main():
-    arguments = parse()
-    arguments.hivefs = os.path.abspath(arguments.hivefs)
     if not usable():
         print("no /dev/fuse")
         return 77
-    signal.signal(signal.SIGTERM, stop)
-    work = work_directory(arguments.dir)
-    walk = Walk(arguments, work)
-    print(f"seed {arguments.seed}, {arguments.steps} steps, in {work}",
-          flush=True)
-    begun = time.monotonic()
-    failed = True
-    try:
-        walk.run()
-        failed = False
-    except (Failure, OSError, subprocess.SubprocessError) as failure:
-        print(f"FAILED at step {walk.step}: {failure}\n"
-              f"again: {sys.argv[0]} {arguments.hivefs} --seed "
-              f"{arguments.seed} --steps {walk.step}\n"
-              f"left: {work} (steps.log, output/, expected/, repo/)")
-        if not isinstance(failure, Failure):
-            raise
-    finally:
-        walk.clean_up()
-        if failed:
-            walk.evidence()
-        elif not arguments.keep:
-            shutil.rmtree(work)
-        print(f"{time.monotonic() - begun:.0f} s; " + ", ".join(
-            f"{name} {n}" for name, n in sorted(walk.counts.items())))
-    return 1 if failed else 0
+    return walk_all(Walk, parse(__doc__.split("\n\n")[0], "CLONE", 5000))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import shutil
 import sys
 import tempfile
 import threading
-import time
 import traceback
 
 sys.dont_write_bytecode = True

@@ -14,15 +14,12 @@ The same seed makes the same choices; which moment a kill hits is up to the
 scheduler, so repeat a seed a few times to see a failure again.
 """
 
-import argparse
 import collections
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -34,6 +31,7 @@ from jobs import (Backup, Diff, DryRun, Gc, Listing, Machine, Point, Remove,
                   Restore, Show, Status, Verify, check_disks)
 from mounted import FRESH, Mount, usable
 from program import Failure, Program
+from walking import parse, walk_all
 
 MIB = 1 << 20
 VIEWS = (".img", ".vmdk", "-flat.vmdk", ".vhd", ".vhdx", ".vdi", ".qcow2")
@@ -586,77 +584,10 @@ class Walk:
                     expected, f"{point.machine.name}-{point.alias}-{disk}"))
 
 
-def roomy(path):
-    try:
-        fs = os.statvfs(path)
-    except OSError:
-        return False
-    return os.access(path, os.W_OK) and fs.f_bavail * fs.f_frsize > 2 << 30
-
-
-def work_directory(given):
-    """In memory if there is enough of it: syncs cost nothing there."""
-    if not given and roomy("/dev/shm"):
-        given = "/dev/shm"
-    return tempfile.mkdtemp(prefix="hivefs-model.", dir=given)
-
-
-def stop(number, _frame):
-    raise SystemExit(128 + number)
-
-
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("hivefs")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
-    parser.add_argument("--dir", help="work in here, not in memory")
-    parser.add_argument("--keep", action="store_true",
-                        help="leave everything there at the end")
-    arguments = parser.parse_args()
-    # for whom meson gives the arguments
-    environment = os.environ
-    arguments.steps = int(environment.get("MODEL_STEPS", arguments.steps))
-    arguments.seed = int(environment.get("MODEL_SEED", arguments.seed))
-    return arguments
-
-
 def main():
-    arguments = parse()
-    arguments.hivefs = os.path.abspath(arguments.hivefs)
-    signal.signal(signal.SIGTERM, stop)
-    work = work_directory(arguments.dir)
-    walk = Walk(arguments, work)
-    print(f"seed {arguments.seed}, {arguments.steps} steps, in {work}",
-          flush=True)
-    if not walk.mount:
+    if not usable():
         print("no /dev/fuse: without a mount", flush=True)
-    begun = time.monotonic()
-    failed = True
-    try:
-        walk.run()
-        failed = False
-    except (Failure, OSError, subprocess.SubprocessError) as failure:
-        print(f"FAILED at step {walk.step}: {failure}\n"
-              f"again: {sys.argv[0]} {arguments.hivefs} --seed "
-              f"{arguments.seed} --steps {walk.step}\n"
-              f"left: {work} (steps.log, output/, expected/, repo/)")
-        if walk.mount and walk.mount.died():
-            print(f"the mount is dead: {walk.mount.said()}")
-        if not isinstance(failure, Failure):
-            raise
-    except (KeyboardInterrupt, SystemExit):
-        print(f"stopped at step {walk.step}; left: {work}")
-        raise
-    finally:
-        walk.clean_up()
-        if failed:
-            walk.evidence()
-        elif not arguments.keep:
-            shutil.rmtree(work)
-        print(f"{time.monotonic() - begun:.0f} s; " + ", ".join(
-            f"{name} {n}" for name, n in sorted(walk.counts.items())))
-    return 1 if failed else 0
+    return walk_all(Walk, parse(__doc__.split("\n\n")[0], "MODEL", 1500))
 
 
 if __name__ == "__main__":

@@ -12,17 +12,15 @@ killed with -9, the clone is committed, and mounted again.
 A failure prints the seed and the step, and leaves everything where it was.
 """
 
-import argparse
+import collections
 import contextlib
 import errno
 import mmap
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True
 
@@ -30,7 +28,7 @@ sys.dont_write_bytecode = True
 from content import punch_hole, read_direct, read_fully, zero_range
 from mounted import Mount, usable
 from program import Failure, Program
-from repository import stop, work_directory
+from walking import parse, walk_all
 
 MIB = 1 << 20
 # ends within a page, a MiB and a block of every format
@@ -106,6 +104,7 @@ class Walk:
         self.want = bytearray(SIZE)
         self.views = {ending: View(self, ending) for ending in FORMATS}
         self.files = {}
+        self.counts = collections.Counter()
         self.aio = None
 
     def note(self, text):
@@ -309,14 +308,21 @@ class Walk:
                 finally:
                     os.close(fd)
                 self.compare(view, bytes(got), view.expected())
+        self.evidence()
         oracle = os.path.join(self.work, "oracle.img")
-        with open(oracle, "wb") as f:
-            f.write(self.want)
         for ending in ("vmdk", "qcow2", self.rng.choice(WRITABLE)):
             subprocess.run(
                 ["qemu-img", "compare", "-q", "-U", "--image-opts",
                  self.views[ending].options(),
                  f"driver=raw,file.filename={oracle}"], check=True)
+
+    def evidence(self):
+        with open(os.path.join(self.work, "oracle.img"), "wb") as f:
+            f.write(self.want)
+
+    def clean_up(self):
+        self.close()
+        self.mount.clean_up()
 
     # the walk
 
@@ -347,7 +353,10 @@ class Walk:
         self.begin()
         while self.step < self.arguments.steps:
             self.step += 1
-            self.rng.choices([s for s, _ in steps], [w for _, w in steps])[0]()
+            step, = self.rng.choices([s for s, _ in steps],
+                                     [w for _, w in steps])
+            step()
+            self.counts[step.__name__.removeprefix("step_")] += 1
             if self.step % 50 == 0:
                 self.check()
         self.check()
@@ -356,50 +365,11 @@ class Walk:
         self.program.run("verify")
 
 
-def parse():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("hivefs")
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
-    parser.add_argument("--dir", help="work in here, not in memory")
-    parser.add_argument("--keep", action="store_true",
-                        help="leave everything there at the end")
-    arguments = parser.parse_args()
-    # for whom meson gives the arguments
-    environment = os.environ
-    arguments.steps = int(environment.get("VIEWS_STEPS", arguments.steps))
-    arguments.seed = int(environment.get("VIEWS_SEED", arguments.seed))
-    return arguments
-
-
 def main():
-    arguments = parse()
-    arguments.hivefs = os.path.abspath(arguments.hivefs)
     if not usable() or not shutil.which("qemu-io"):
         print("no /dev/fuse, or no qemu-io")
         return 77
-    signal.signal(signal.SIGTERM, stop)
-    work = work_directory(arguments.dir)
-    walk = Walk(arguments, work)
-    print(f"seed {arguments.seed}, {arguments.steps} steps, in {work}",
-          flush=True)
-    failed = True
-    try:
-        walk.run()
-        failed = False
-    except (Failure, OSError, subprocess.SubprocessError) as failure:
-        print(f"FAILED at step {walk.step}: {failure}\n"
-              f"again: {sys.argv[0]} {arguments.hivefs} --seed "
-              f"{arguments.seed} --steps {walk.step}\n"
-              f"left: {work} (steps.log, output/, repo/)")
-        if not isinstance(failure, Failure):
-            raise
-    finally:
-        walk.close()
-        walk.mount.clean_up()
-        if not failed and not arguments.keep:
-            shutil.rmtree(work)
-    return 1 if failed else 0
+    return walk_all(Walk, parse(__doc__.split("\n\n")[0], "VIEWS", 1000))
 
 
 if __name__ == "__main__":
