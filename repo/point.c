@@ -291,22 +291,9 @@ static int check_label(struct repo *r, const struct point_id *id)
 /* The label first: what was removed may be damaged, and nobody minds. */
 int point_get(struct repo *r, const struct point_id *id, struct point *ret)
 {
-	struct key key = point_key(id);
-	struct point p = { .id = *id };
-	struct doc d;
 	int err = check_label(r, id);
 
-	if (err == 0)
-		err = store_get(r->store, COLL_POINTS, &key, &d);
-	if (err < 0)
-		return err;
-	err = decode_point(&d, &p);
-	doc_fini(&d);
-	if (err < 0)
-		point_fini(&p);
-	else
-		*ret = p;
-	return err;
+	return err < 0 ? err : point_read(r, id, ret);
 }
 
 int point_read(struct repo *r, const struct point_id *id, struct point *ret)

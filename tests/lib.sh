@@ -26,6 +26,8 @@
 #   random_image FILE SIZE [SEED]       data everywhere, the same for a seed
 #   sparse_image FILE SIZE [SEED]       holes, zeroes and data, in turns
 #   change_image FILE [SEED]            overwrites some 4 KiB blocks
+#   damage_bytes DIRECTORY      a bit where a file in it has the bytes of stdin
+#   damage_point NAME           a bit of the point with a disk of that name
 #   same FILE FILE              fails unless equal, says where they differ
 
 set -Eeuo pipefail
@@ -211,6 +213,16 @@ change_image() {
 		random_bytes 4096 "${2-1}-$i" | dd of="$1" bs=4096 conv=notrunc \
 			seek=$page status=none
 	done
+}
+
+damage_bytes() {
+	cat >"$scratch/needle"
+	python3 "$top/tests/flip.py" "$1" "$scratch/needle" >"$scratch/flipped" ||
+		fail "nothing to damage in $1"
+}
+
+damage_point() {
+	printf '\0%s\0' "$1" | damage_bytes "$HIVEFS_REPO/segments"
 }
 
 same() {

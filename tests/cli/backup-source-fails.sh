@@ -19,24 +19,7 @@ expect_said 'socket.*offset [0-9]+'
 [ "$(points)" = 1 ] || fail "a point of a bad source"
 serve_end
 
-cat >bad.sh <<'SCRIPT'
-#!/bin/sh
-case $1 in
-get_size) stat -c %s "$IMAGE" ;;
-can_write) exit 3 ;;
-pread)
-	if [ $(($4)) -lt 8454144 ] && [ $(($4 + $3)) -gt 8388608 ]; then
-		echo EIO bad sector >&2
-		exit 1
-	fi
-	dd if="$IMAGE" bs="$3" count=1 skip="$4" iflag=skip_bytes,fullblock \
-		status=none
-	;;
-*) exit 2 ;;
-esac
-SCRIPT
-chmod +x bad.sh
-IMAGE=$scratch/a serve sh ./bad.sh
+serve_bad "$scratch/a" 8388608
 expect_exit 1 "$HIVEFS" backup bad "$uri"
 expect_exit 3 "$HIVEFS" backup --skip-errors --json bad "$uri"
 jq -e -s 'map(select(.type == "lost")) | map([.disk, .offset, .length]) ==

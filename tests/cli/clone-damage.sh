@@ -31,21 +31,7 @@ json_of "$HIVEFS" verify --json
 
 # flip FOLDER SEED: one bit where these random bytes are stored
 flip() {
-	random_bytes 5000 "$2" | tail -c 64 >needle
-	python3 - "repo/$1" <<'END'
-import os, sys
-want = open('needle', 'rb').read()
-for folder, _, names in os.walk(sys.argv[1]):
-    for name in names:
-        path = os.path.join(folder, name)
-        at = open(path, 'rb').read().find(want)
-        if at >= 0:
-            with open(path, 'r+b') as f:
-                f.seek(at + 5)
-                f.write(bytes([want[5] ^ 0x10]))
-            sys.exit(0)
-sys.exit('not found')
-END
+	random_bytes 5000 "$2" | tail -c 64 | damage_bytes "repo/$1"
 }
 
 flip segments 2

@@ -9,24 +9,7 @@ requires nbdkit jq
 
 cd "$scratch"
 random_image a 9M
-cat >bad.sh <<'SCRIPT'
-#!/bin/sh
-case $1 in
-get_size) stat -c %s "$IMAGE" ;;
-can_write) exit 3 ;;
-pread)
-	if [ $(($4)) -lt 8454144 ] && [ $(($4 + $3)) -gt 8388608 ]; then
-		echo EIO bad sector >&2
-		exit 1
-	fi
-	dd if="$IMAGE" bs="$3" count=1 skip="$4" iflag=skip_bytes,fullblock \
-		status=none
-	;;
-*) exit 2 ;;
-esac
-SCRIPT
-chmod +x bad.sh
-IMAGE=$scratch/a serve sh ./bad.sh
+serve_bad "$scratch/a" 8388608
 "$HIVEFS" init -q
 expect_exit 3 "$HIVEFS" backup --skip-errors web "$uri"
 serve_end

@@ -9,6 +9,8 @@
 #   summary FILTER                  jq of the last of them
 #   points                          how many points the repository has
 #   serve NBDKIT-ARG...             an export at $uri, until serve_end
+#   serve_bad IMAGE OFFSET          the same, of a disk with 64 KiB that cannot
+#                                   be read
 
 # shellcheck disable=SC2154 # of lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -66,6 +68,27 @@ serve() {
 	done
 	cat "$scratch/server.log" >&2
 	fail "nbdkit does not serve"
+}
+
+serve_bad() {
+	cat >bad.sh <<-'SCRIPT'
+		#!/bin/sh
+		case $1 in
+		get_size) stat -c %s "$IMAGE" ;;
+		can_write) exit 3 ;;
+		pread)
+			if [ "$4" -lt $((BAD + 65536)) ] && [ $(($4 + $3)) -gt "$BAD" ]; then
+				echo EIO bad sector >&2
+				exit 1
+			fi
+			dd if="$IMAGE" bs="$3" count=1 skip="$4" \
+				iflag=skip_bytes,fullblock status=none
+			;;
+		*) exit 2 ;;
+		esac
+	SCRIPT
+	chmod +x bad.sh
+	IMAGE=$1 BAD=$2 serve sh ./bad.sh
 }
 
 gone() {

@@ -70,24 +70,7 @@ qemu-img compare -q -f vdi -F qcow2 x.vdi x.qcow2 || fail "3 TiB"
 [ "$(du -k x.qcow2 | cut -f1)" -lt 1024 ] || fail "of nothing, too much"
 
 # a range that a dying source could not give
-cat >bad.sh <<'SCRIPT'
-#!/bin/sh
-case $1 in
-get_size) stat -c %s "$IMAGE" ;;
-can_write) exit 3 ;;
-pread)
-	if [ $(($4)) -lt 2162688 ] && [ $(($4 + $3)) -gt 2097152 ]; then
-		echo EIO bad sector >&2
-		exit 1
-	fi
-	dd if="$IMAGE" bs="$3" count=1 skip="$4" iflag=skip_bytes,fullblock \
-		status=none
-	;;
-*) exit 2 ;;
-esac
-SCRIPT
-chmod +x bad.sh
-IMAGE=$scratch/b serve sh ./bad.sh
+serve_bad "$scratch/b" 2097152
 expect_exit 3 "$HIVEFS" backup -q --skip-errors bad "$uri"
 serve_end
 expect_exit 3 "$HIVEFS" restore -q bad@latest bad.raw

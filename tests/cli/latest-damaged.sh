@@ -19,18 +19,7 @@ sleep 1.1
 older=$("$HIVEFS" points web --json |
 	jq -r 'select(.disks[0].name == "old").address')
 
-python3 - <<-'PY'
-	import glob
-	for name in glob.glob('repo/segments/*.seg'):
-	    data = bytearray(open(name, 'rb').read())
-	    at = data.find(b'\0damaged\0')
-	    if at >= 0:
-	        data[at + 3] ^= 1
-	        open(name, 'wb').write(data)
-	        break
-	else:
-	    raise SystemExit('not found')
-PY
+damage_point damaged
 
 for words in 'show web@latest' 'restore web@latest out' 'rm web@latest' \
 	'rm web@latest~0 --last' 'diff web@latest db@latest'; do

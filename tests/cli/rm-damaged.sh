@@ -24,17 +24,7 @@ damage() {
 	read -r time alias < <("$HIVEFS" -r whole points --json | jq -r \
 		"select(.disks and .disks[0].name == \"$1\") |
 		[.time, .alias] | @tsv")
-	python3 - "$1" <<-'PY'
-		import glob, sys
-		for name in glob.glob('repo/segments/*.seg'):
-		    data = bytearray(open(name, 'rb').read())
-		    at = data.find(b'\0' + sys.argv[1].encode() + b'\0')
-		    if at >= 0:
-		        data[at + 3] ^= 1
-		        open(name, 'wb').write(data)
-		        sys.exit(0)
-		sys.exit('not found')
-	PY
+	damage_point "$1"
 }
 
 for how in 'web@$time' '$alias' 'web@$alias' '${alias:0:5}'; do

@@ -15,22 +15,8 @@ random_image "$scratch/a.img" 24M
 
 # random data is stored as it is, so what the disk has at 9,000,000 is found in
 # a segment
-python3 - "$scratch/a.img" "$HIVEFS_REPO" <<'END'
-import os, sys
-image = open(sys.argv[1], 'rb').read()
-want = image[9000000:9000064]
-for folder, _, names in os.walk(sys.argv[2]):
-    for name in names:
-        path = os.path.join(folder, name)
-        at = open(path, 'rb').read().find(want)
-        if at >= 0:
-            with open(path, 'r+b') as f:
-                f.seek(at + 5)
-                f.write(bytes([want[5] ^ 0x10]))
-            print(path, at)
-            sys.exit(0)
-sys.exit('not found in any segment')
-END
+dd if="$scratch/a.img" iflag=skip_bytes skip=9000000 bs=64 count=1 status=none |
+	damage_bytes "$HIVEFS_REPO"
 
 mount_repo
 view=$mnt/web/latest/disk0.img

@@ -20,17 +20,7 @@ random_image a 1M
 
 # of LOG machine web's and db's newest
 for name in damaged lonely; do
-	python3 - $name <<-'PY'
-		import glob, sys
-		for name in glob.glob('repo/segments/*.seg'):
-		    data = bytearray(open(name, 'rb').read())
-		    at = data.find(b'\0' + sys.argv[1].encode() + b'\0')
-		    if at >= 0:
-		        data[at + 3] ^= 1
-		        open(name, 'wb').write(data)
-		        sys.exit(0)
-		sys.exit('not found')
-	PY
+	damage_point $name
 done
 
 mount_repo
