@@ -23,6 +23,7 @@
 #   mount_point VAR             VAR=new directory, unmounted at the end
 #   mount_repo [OPTION]...      mounts $HIVEFS_REPO at $mnt
 #   unmount_repo                and back; fails unless the daemon ended well
+#   when_free CMD ARG...        again while it says that something is busy
 #   random_image FILE SIZE [SEED]       data everywhere, the same for a seed
 #   sparse_image FILE SIZE [SEED]       holes, zeroes and data, in turns
 #   change_image FILE [SEED]            overwrites some 4 KiB blocks
@@ -153,9 +154,22 @@ mount_repo() {
 	fail "the mount does not come up"
 }
 
+# Until it is not busy: another test's `boot` may look whether the mount is of
+# its repository.
+when_free() {
+	local n
+	for ((n = 0; n < 100; n++)); do
+		! "$@" 2>"$scratch/busy" || return 0
+		grep -q -i busy "$scratch/busy" || break
+		sleep 0.1
+	done
+	cat "$scratch/busy" >&2
+	return 1
+}
+
 unmount_repo() {
 	local status=0
-	fusermount3 -u "$mnt"
+	when_free fusermount3 -u "$mnt"
 	wait "$daemon" || status=$?
 	[ $status = 0 ] || {
 		cat "$scratch/daemon.log" >&2

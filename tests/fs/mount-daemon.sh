@@ -42,14 +42,14 @@ mounted() {
 }
 
 mounted "$HIVEFS" "$m"
-umount "$m"
+when_free umount "$m"
 gone
 
 cd "$scratch"
 relative=repo
 ! on_server || relative=$HIVEFS_REPO
 mounted "$HIVEFS" mount -r "$relative" "./${m##*/}/"
-fusermount3 -u "$m"
+when_free fusermount3 -u "$m"
 gone
 cd /
 
@@ -68,7 +68,7 @@ gone
 ! ls "$m" 2>/dev/null || fail "the dead mount answers"
 mounted "$HIVEFS" "$m"
 exec 9<&-
-umount "$m"
+when_free umount "$m"
 gone
 
 # of a dead mount mountpoint(1) says that it is none
@@ -95,10 +95,10 @@ if command -v mount.fuse3 >/dev/null && [ "$(id -u)" = 0 ]; then
 	mounted mount.fuse3 "$HIVEFS_REPO" "$m" -t fuse.hivefs -o $fstab
 	grep -q " $m fuse.hivefs ro,nosuid,nodev" /proc/self/mounts ||
 		fail "its options: $(grep "$m" /proc/self/mounts)"
-	umount "$m"
+	when_free umount "$m"
 	gone
 	mounted mount -t fuse "$HIVEFS#$HIVEFS_REPO" "$m" -o $fstab
-	umount "$m"
+	when_free umount "$m"
 	gone
 	expect_exit 2 mount.fuse3 "$HIVEFS_REPO" "$m" -t fuse.hivefs -o nonsense
 	expect_said "unknown mount option"

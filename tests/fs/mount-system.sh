@@ -98,7 +98,7 @@ same a m/web/latest/disk0.img
 grep -q " $PWD/m fuse.hivefs ro,nosuid,nodev" /proc/self/mounts ||
 	fail "$(grep "$PWD/m" /proc/self/mounts)"
 findmnt -n -o SOURCE "$PWD/m" | grep -q -F "${HIVEFS_REPO%%\?*}" || fail "its source"
-umount "$PWD/m"
+when_free umount "$PWD/m"
 gone "$PWD/m"
 sed -i 's,fuse.hivefs noauto,fuse.hivefs nonsense,' fstab
 ! mount -T fstab "$PWD/m" 2>said || fail "an option that is none"
@@ -127,7 +127,7 @@ PY
 hivefs m
 ! cat m/web/latest/disk0.img >/dev/null 2>said || fail "read what is damaged"
 logged '^<27>.* hivefs\[[0-9]+\]: web/disk0@20.*: bytes [0-9]+ to [0-9]+: read'
-fusermount3 -u m
+when_free fusermount3 -u m
 gone m
 
 # somebody else
@@ -151,7 +151,7 @@ user dd if=/dev/zero of=home/m/web/latest/disk0.img bs=4k count=1 \
 	conv=notrunc,fsync status=none
 user hivefs clones | grep -q "^web@" || fail "no clone"
 user hivefs commit "web@$(user readlink home/m/web/latest)"
-user fusermount3 -u home/m
+when_free user fusermount3 -u home/m
 gone home/m
 expect_exit 1 user hivefs home/m -o allow_other
 expect_said "user_allow_other.*/etc/fuse.conf"
@@ -160,7 +160,7 @@ echo user_allow_other >fuse.conf
 mount --bind fuse.conf /etc/fuse.conf
 user hivefs home/m -o allow_other
 ls home/m/web/latest >/dev/null || fail "others may not enter"
-user fusermount3 -u home/m
+when_free user fusermount3 -u home/m
 gone home/m
 expect_exit 1 user hivefs /mnt
 expect_said 'no write access to mountpoint /mnt'
