@@ -54,6 +54,17 @@ json_t *json_time(int64_t seconds)
 	return json_string(time_text(seconds, buf));
 }
 
+bool json_names(const char *path, const char *member, const struct uuid *id)
+{
+	json_t *o = json_load_file(path, 0, NULL);
+	const char *said = json_string_value(json_object_get(o, member));
+	char text[UUID_TEXT];
+	bool same = said && strcmp(said, uuid_text(id, text)) == 0;
+
+	json_decref(o);
+	return same;
+}
+
 json_t *json_point_disk(const struct point_disk *d)
 {
 	const struct disk_stats *s = &d->stats;

@@ -3,7 +3,6 @@
 #include "tools/mounted.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,25 +10,18 @@
 #include "src/exit.h"
 #include "src/log.h"
 #include "tools/child.h"
+#include "tools/json.h"
 
 /* As its own status says: others may show it under any name. */
 static bool is_of(const char *dir, const struct uuid *repository)
 {
 	scoped(freep) char *path = NULL;
-	char uuid[UUID_TEXT];
-	const char *said;
-	json_t *json;
-	bool same;
 
 	if (asprintf(&path, "%s/.hivefs/status.json", dir) < 0) {
 		path = NULL;
 		return false;
 	}
-	json = json_load_file(path, 0, NULL);
-	said = json_string_value(json_object_get(json, "uuid"));
-	same = said && strcmp(said, uuid_text(repository, uuid)) == 0;
-	json_decref(json);
-	return same;
+	return json_names(path, "uuid", repository);
 }
 
 int mounted_find(const struct uuid *repository, char **ret)

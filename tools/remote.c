@@ -12,6 +12,7 @@
 #include "src/log.h"
 #include "src/text.h"
 #include "tools/clone_arg.h"
+#include "tools/json.h"
 
 #define COMMIT "user.hivefs.commit"
 #define RESULT_MAX 65536
@@ -20,20 +21,12 @@
 static bool is_of(const char *dir, const struct clone *c)
 {
 	scoped(freep) char *path = NULL;
-	char id[UUID_TEXT];
-	const char *said;
-	json_t *json;
-	bool same;
 
 	if (asprintf(&path, "%s/clone.json", dir) < 0) {
 		path = NULL;
 		return false;
 	}
-	json = json_load_file(path, 0, NULL);
-	said = json_string_value(json_object_get(json, "id"));
-	same = said && strcmp(said, uuid_text(&c->id, id)) == 0;
-	json_decref(json);
-	return same;
+	return json_names(path, "id", &c->id);
 }
 
 /* The clone's directory in the mount at PLACE; owned. NULL: not there. */
