@@ -417,22 +417,14 @@ static int stat_view(struct tree *t, struct node *n, struct stat *st)
 	return r;
 }
 
-static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
+/* -ENOENT if there is no such clone, or if it is dropped just now. */
+static int stat_closed_clone(struct tree *t, struct node *n, struct stat *st)
 {
-	struct branch_disk open;
 	const struct clone_disk *d;
 	struct seen seen;
 	struct clone c;
-	int r;
+	int r = tree_clone(t, n, &c);
 
-	if (branches_disk(t->branches, &n->id.clone, n->id.disk, &open)) {
-		seen = (struct seen){ open.data, open.lengths };
-		st->st_mtime = (time_t)open.changed;
-		return set_size(t, n, open.size, open.sector_size, &seen, st);
-	}
-	r = tree_clone(t, n, &c);
-	if (r == -ENOENT && node_has_point(n))
-		return stat_view(t, n, st);
 	if (r < 0)
 		return r;
 	if (n->id.disk >= c.disks.n) {
@@ -447,6 +439,21 @@ static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
 		r = set_size(t, n, d->size, d->sector_size, &seen, st);
 	clone_fini(&c);
 	return r;
+}
+
+static int stat_clone_view(struct tree *t, struct node *n, struct stat *st)
+{
+	struct branch_disk open;
+	struct seen seen;
+	int r;
+
+	if (branches_disk(t->branches, &n->id.clone, n->id.disk, &open)) {
+		seen = (struct seen){ open.data, open.lengths };
+		st->st_mtime = (time_t)open.changed;
+		return set_size(t, n, open.size, open.sector_size, &seen, st);
+	}
+	r = stat_closed_clone(t, n, st);
+	return r == -ENOENT && node_has_point(n) ? stat_view(t, n, st) : r;
 }
 
 static int stat_clone(struct tree *t, struct node *n, struct stat *st)

@@ -143,7 +143,7 @@ mount_repo() {
 	mount_point mnt
 	"$HIVEFS" "$mnt" -f "$@" 2>"$scratch/daemon.log" &
 	daemon=$!
-	at_exit daemon_gone "$daemon"
+	at_exit daemon_gone "$daemon" "$mnt"
 	local n
 	for ((n = 0; n < 300; n++)); do
 		! mountpoint -q "$mnt" || return 0
@@ -180,7 +180,7 @@ unmount_repo() {
 # A daemon still there well after the unmount is one that hangs.
 daemon_gone() {
 	local n
-	unmount "$mnt"
+	unmount "$2"
 	for ((n = 0; n < 600; n++)); do
 		kill -0 "$1" 2>/dev/null || return 0
 		sleep 0.1
