@@ -323,19 +323,21 @@ static void check_listings(const struct probe *p, struct repo *r)
 static void check_writers(const struct probe *p, struct repo *r)
 {
 	struct writers w = { 0 };
+	size_t dead;
 	int err;
 
 	probe_listen();
 	err = writers_list(r, &w);
+	dead = err == 0 ? writers_dead(r, &w) : 0;
 	if (err < 0)
 		probe_heard(p, "others", PROBE_FAILED,
 			"no garbage is collected until that is repaired");
-	else if (w.n && store_alone(r->store))
+	else if (dead)
 		probe_say(p, "others", PROBE_WARNING,
 			"%zu backup%s or clone%s that died %s registered: "
 			"hivefs gc gives them up",
-			w.n, plural(w.n), plural(w.n),
-			w.n == 1 ? "is still" : "are still");
+			dead, plural(dead), plural(dead),
+			dead == 1 ? "is still" : "are still");
 	else
 		probe_say(p, "others", PROBE_OK, "%zu at work", w.n);
 	writers_fini(&w);

@@ -11,6 +11,7 @@
 #include "repo/condemned.h"
 #include "src/log.h"
 #include "src/monotonic.h"
+#include "src/process.h"
 
 #define BEAT_SECONDS 5
 #define SWEEP_SECONDS 60 /* that a collector may take for a batch */
@@ -22,6 +23,7 @@ struct writer {
 	uint64_t target_version;
 	int64_t time;      /* of the point; 0: not said yet */
 	struct uuid point; /* of a copy: the id of its first writer */
+	char host[PROCESS_HOST], process[PROCESS_TEXT];
 	uint64_t generation;
 	bool must_look; /* a collection was under way when we registered */
 	_Atomic bool may_not_sweep; /* in the place of a collector */
@@ -47,6 +49,8 @@ static int put(struct writer *w, uint64_t version)
 	if (w->kind == WRITER_COPY)
 		BSON_APPEND_BINARY(&b, "point", BSON_SUBTYPE_BINARY, w->point.b,
 			sizeof(w->point.b));
+	BSON_APPEND_UTF8(&b, "host", w->host);
+	BSON_APPEND_UTF8(&b, "process", w->process);
 	d = (struct doc){ .coll = COLL_WRITERS,
 		.key = key_of(w->id.b, sizeof(w->id.b)),
 		.version = version,
@@ -106,6 +110,8 @@ static int begin(struct repo *r, const struct writer *what, struct writer **ret)
 	*w = *what;
 	w->repo = r;
 	w->id = uuid_random();
+	process_host(w->host);
+	process_text(w->process);
 	w->last_beat = (time_t)monotonic_seconds();
 	pthread_mutex_init(&w->lock, NULL);
 	err = sign_on(w);

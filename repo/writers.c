@@ -3,16 +3,33 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "repo/clone.h"
 #include "repo/decode.h"
+#include "src/cleanup.h"
 #include "src/log.h"
 #include "src/monotonic.h"
 #include "src/text.h"
 
 #define POLL_NS 100000000 /* 0.1 s */
+
+/* Absent from a registration by an older hivefs. */
+static void decode_optional(
+	struct decode *in, const char *field, char *ret, size_t size)
+{
+	scoped(freep) char *text = NULL;
+
+	if (!decode_has(in, field))
+		return;
+	text = decode_text(in, field);
+	if (text && strlen(text) >= size)
+		decode_spoil(in, field, -EBADMSG);
+	else if (text)
+		snprintf(ret, size, "%s", text);
+}
 
 static int decode(const struct doc *doc, struct writer_seen *ret)
 {
@@ -33,6 +50,8 @@ static int decode(const struct doc *doc, struct writer_seen *ret)
 		w.time = decode_i64(&in, "time", 0, INT64_MAX);
 	if (w.kind == WRITER_COPY)
 		decode_bytes(&in, "point", w.point.b, sizeof(w.point.b));
+	decode_optional(&in, "host", w.host, sizeof(w.host));
+	decode_optional(&in, "process", w.process, sizeof(w.process));
 	err = decode_end(&in, "writer");
 	if (err == 0)
 		*ret = w;
@@ -184,56 +203,87 @@ static const char *noun(enum writer_kind kind)
 				     : "a clone's writer";
 }
 
-static int consider(
-	struct waiting *w, const struct writer_seen *seen, bool alone)
+/* ALONE: no process has the store open but us. */
+static bool is_dead(const struct writer_seen *w, bool alone)
 {
-	time_t seconds;
-	int err = silent(&w->watch, seen, &seconds);
+	return alone ||
+	       (w->process[0] && process_state(w->process) == PROCESS_DEAD);
+}
 
-	if (err < 0 || (!alone && seconds < (time_t)w->patience))
-		return err;
-	log_info(alone ? "%s that died is given up"
-		       : "%s that was silent for %u seconds is given up",
-		noun(seen->kind), w->patience);
+static int give_up(struct waiting *w, const struct writer_seen *seen)
+{
 	w->n_given_up++;
 	return writer_give_up(w->repo, seen);
 }
 
-/* 1: some are left to wait for. */
+/* 1: it is to be waited for. */
+static int consider(
+	struct waiting *w, const struct writer_seen *seen, bool alone)
+{
+	const char *on = seen->host[0] ? " on " : "";
+	time_t seconds;
+	int err;
+
+	if (is_dead(seen, alone)) {
+		log_info("%s that died is given up", noun(seen->kind));
+		return give_up(w, seen);
+	}
+	err = silent(&w->watch, seen, &seconds);
+	if (err < 0)
+		return err;
+	if (seconds < (time_t)w->patience)
+		return 1;
+	log_info("%s%s%s that was silent for %u seconds is given up",
+		noun(seen->kind), on, seen->host, w->patience);
+	return give_up(w, seen);
+}
+
+/* 1: there were some, so it is looked again. */
 static int round_of(struct waiting *w)
 {
 	struct writers list = { 0 };
 	int err = writers_list(w->repo, &list);
 	bool alone = store_alone(w->repo->store);
-	uint64_t left = 0;
+	uint64_t left = 0, awaited = 0;
 
-	for (size_t i = 0; err == 0 && i < list.n; i++)
+	for (size_t i = 0; err >= 0 && i < list.n; i++)
 		if (list.v[i].generation < w->limit) {
 			left++;
 			err = consider(w, &list.v[i], alone);
+			awaited += err == 1;
 		}
 	writers_fini(&list);
-	if (err == 0 && left && !w->said && !alone) {
+	if (err >= 0 && awaited && !w->said) {
 		w->said = true;
 		log_info("waiting for %" PRIu64 " backup%s or clone%s that "
 			 "began before; what they need is not known yet",
-			left, plural(left), plural(left));
+			awaited, plural(awaited), plural(awaited));
 	}
 	return err < 0 ? err : left > 0;
 }
 
+size_t writers_dead(struct repo *r, const struct writers *w)
+{
+	bool alone = store_alone(r->store);
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		n += is_dead(&w->v[i], alone);
+	return n;
+}
+
 int writers_give_up_dead(struct repo *r, uint64_t *ret_given_up)
 {
-	struct waiting w = { .repo = r, .limit = UINT64_MAX };
+	struct waiting w = { .repo = r };
 	struct writers list = { 0 };
 	int err = writers_list(r, &list);
-
 	/* asked after they were listed: who comes now has registered later */
-	if (err == 0 && list.n && store_alone(r->store))
-		for (size_t i = 0; err == 0 && i < list.n; i++)
-			err = consider(&w, &list.v[i], true);
+	bool alone = list.n && store_alone(r->store);
+
+	for (size_t i = 0; err == 0 && i < list.n; i++)
+		if (is_dead(&list.v[i], alone))
+			err = consider(&w, &list.v[i], alone);
 	writers_fini(&list);
-	vec_fini(&w.watch);
 	*ret_given_up = w.n_given_up;
 	return err;
 }

@@ -14,6 +14,7 @@
 #define HIVEFS_WRITERS_H
 
 #include "repo/writer.h"
+#include "src/process.h"
 
 struct writer_seen {
 	struct uuid id, target;
@@ -23,6 +24,8 @@ struct writer_seen {
 	uint64_t target_version; /* of a clone, or of a copy's place */
 	int64_t time;            /* of a point; 0: it has not said */
 	struct uuid point;       /* of a copy: with target and time its id */
+	/* whose it is; empty if it does not say */
+	char host[PROCESS_HOST], process[PROCESS_TEXT];
 };
 struct writers vec(struct writer_seen); /* in the order of ids */
 
@@ -38,7 +41,15 @@ uint64_t writers_lowest(const struct writers *w);
  */
 int must_check writer_give_up(struct repo *r, const struct writer_seen *w);
 
-/* Gives up those that cannot be alive: no process has the store open but us. */
+/*
+ * How many of W cannot be alive: their processes on this host have ended, or no
+ * process has the store open but us, asked after W was listed. A process that
+ * is stopped is alive; of one on another host, of another boot, or in a
+ * namespace that is not ours, nothing is known.
+ */
+size_t writers_dead(struct repo *r, const struct writers *w);
+
+/* Gives those up. */
 int must_check writers_give_up_dead(struct repo *r, uint64_t *ret_given_up);
 
 /*

@@ -87,9 +87,7 @@ gc
 gc --dry-run
 [ "$(summary '.chunks_removed + .maps_removed')" = 0 ] || fail "left over"
 
-# a backup that is killed: of one in a server nobody else can say that it died
-patience=()
-! on_server || patience=(--patience 2)
+# a backup that is killed is not waited for
 random_image big 96M 7
 for ((n = 0; n < 20; n++)); do
 	"$HIVEFS" backup -q big big &
@@ -98,7 +96,7 @@ for ((n = 0; n < 20; n++)); do
 	kill -9 $pid 2>/dev/null || true
 	wait $pid 2>/dev/null || true
 	[ "$(points)" = 1 ] || "$HIVEFS" rm -q --last big@latest
-	gc "${patience[@]}"
+	gc
 	[ "$(summary .writers_given_up)" = 0 ] || break
 done
 [ $n -lt 20 ] || fail "no backup was killed in time"

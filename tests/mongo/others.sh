@@ -15,7 +15,8 @@ suite=$1
 # shellcheck disable=SC2034 # by its name
 {
 	cli=(backup-together clone-lost clone-verbs copy-points gc-frees
-		input-refused restore-file retention verbs-work verify-part)
+		gc-who-died input-refused restore-file retention verbs-work
+		verify-part)
 	fs=(clone-commit clone-full clone-named clone-open clone-race clone-takeover
 		clone-write live-points read-equal tree-shape)
 	crash=(backup-kill gc-kill)

@@ -17,6 +17,7 @@
 
 #include "repo/clone.h"
 #include "repo/gc.h"
+#include "repo/writers.h"
 
 static char dir[64];
 static struct repo *repo;
@@ -134,6 +135,51 @@ static void test_missing(void **state)
 	assert_true(is_there(&garbage));
 }
 
+static void put_writer(const struct uuid *id, const char *process)
+{
+	bson_t b = BSON_INITIALIZER;
+	struct doc d;
+
+	BSON_APPEND_INT32(&b, "kind", WRITER_CLONE);
+	BSON_APPEND_BINARY(&b, "target", BSON_SUBTYPE_BINARY, clone_id.b,
+		sizeof(clone_id.b));
+	BSON_APPEND_INT64(&b, "version", 1);
+	if (process)
+		BSON_APPEND_UTF8(&b, "process", process);
+	d = (struct doc){ .coll = COLL_WRITERS,
+		.key = key_of(id->b, sizeof(id->b)),
+		.version = 1,
+		.generation = 1,
+		.body = bson_get_data(&b),
+		.len = b.len };
+	assert_int_equal(store_insert(repo->store, &d), 0);
+	bson_destroy(&b);
+}
+
+/* Those of older programs do not say whose they are. */
+static void test_whose(void **state)
+{
+	struct uuid old = { .b = { 1 } }, new = { .b = { 2 } },
+		    bad = { .b = { 3 } };
+	char text[PROCESS_TEXT + 1];
+	struct writers w;
+
+	(void)state;
+	put_writer(&old, NULL);
+	process_text(text);
+	put_writer(&new, text);
+	assert_int_equal(writers_list(repo, &w), 0);
+	assert_int_equal(w.n, 2);
+	assert_string_equal(w.v[0].process, "");
+	assert_string_equal(w.v[0].host, "");
+	assert_string_equal(w.v[1].process, text);
+	writers_fini(&w);
+	memset(text, 'x', PROCESS_TEXT);
+	text[PROCESS_TEXT] = 0;
+	put_writer(&bad, text);
+	assert_int_equal(writers_list(repo, &w), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +187,7 @@ int main(void)
 			test_listed_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			test_missing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_whose, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,6 +212,7 @@ static void processes(void **state)
 {
 	char us[PROCESS_TEXT], child[PROCESS_TEXT] = "";
 	int fds[2];
+	char *start;
 	pid_t pid;
 
 	(void)state;
@@ -230,6 +231,13 @@ static void processes(void **state)
 	assert_int_equal(process_state(child), PROCESS_DEAD);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	assert_int_equal(process_state(child), PROCESS_DEAD);
+	/* when it began is not known, or is another's time */
+	start = strrchr(us, ' ') + 1;
+	start[0] = '0';
+	start[1] = 0;
+	assert_int_equal(process_state(us), PROCESS_UNKNOWN);
+	start[0] = '1';
+	assert_int_equal(process_state(us), PROCESS_DEAD);
 	us[0] = us[0] == '0' ? '1' : '0';
 	assert_int_equal(process_state(us), PROCESS_OTHER_BOOT);
 	child[37] = child[37] == '9' ? '8' : '9';
