@@ -24,7 +24,7 @@ packages=(
 demo=(qemu-system-x86 grub-pc-bin e2fsprogs fdisk)
 tests=(
 	libcmocka-dev python3 openssl nbdkit libnbd-bin jq strace fio xfsprogs
-	zstd ovmf grub-efi-amd64-bin mtools
+	zstd ovmf grub-efi-amd64-bin mtools libvirt0 libxml2-utils
 	p7zip-full libvmdk-utils libvhdi-utils libqcow-utils
 	python3-libvmdk python3-libvhdi python3-libqcow
 	clang libclang-rt-14-dev llvm clang-tidy clang-format

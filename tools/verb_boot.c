@@ -403,6 +403,8 @@ static int boot(struct job *j)
 	struct words command = { 0 };
 	int r = find_files(j);
 
+	if (r == 0)
+		r = vm_check(&j->vm, o->libvirt);
 	if (r == 0 && o->libvirt) {
 		vm_print_domain(stdout, &j->vm);
 		return EXIT_OK;

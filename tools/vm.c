@@ -11,6 +11,8 @@
 #include "src/log.h"
 
 #define QEMU "qemu-system-x86_64"
+#define AHCI_PORTS 6 /* of a controller */
+#define IDE_MAX 4
 
 /* Where distributions keep UEFI for virtual machines. */
 static const char *const firmwares[] = { "/usr/share/ovmf/OVMF.fd",
@@ -65,6 +67,27 @@ static char *escaped(const char *path)
 	return buf;
 }
 
+int vm_check(const struct vm *v, bool libvirt)
+{
+	bool is_ide = strcmp(v->bus, "ide") == 0;
+
+	if (is_ide && v->disks.n > IDE_MAX)
+		return fail(EINVAL,
+			"%s: has %zu disks, and IDE is for %d; another --bus "
+			"has room",
+			v->name, v->disks.n, IDE_MAX);
+	if (libvirt && strcmp(v->format, "vhdx") == 0)
+		return fail(EINVAL, "%s: libvirt has no disks of format vhdx",
+			v->name);
+	/* QEMU itself has what is written to them thrown away */
+	if (libvirt && v->snapshot && (is_ide || strcmp(v->bus, "sata") == 0))
+		return fail(EINVAL,
+			"%s: its .qcow2 is read-only, which no disk of libvirt "
+			"on --bus %s can be",
+			v->name, v->bus);
+	return 0;
+}
+
 static int add_drive(struct words *w, const struct vm *v, size_t i)
 {
 	scoped(freep) char *path = escaped(v->disks.v[i].path);
@@ -90,7 +113,8 @@ static int add_device(struct words *w, const struct vm *v, size_t i)
 	char sector[80] = "", device[48] = "virtio-blk-pci";
 
 	if (strcmp(v->bus, "sata") == 0)
-		snprintf(device, sizeof(device), "ide-hd,bus=ahci.%zu", i);
+		snprintf(device, sizeof(device), "ide-hd,bus=ahci%zu.%zu",
+			i / AHCI_PORTS, i % AHCI_PORTS);
 	else if (strcmp(v->bus, "ide") == 0)
 		snprintf(device, sizeof(device), "ide-hd");
 	else if (strcmp(v->bus, "scsi") == 0)
@@ -109,7 +133,9 @@ static int add_disks(struct words *w, const struct vm *v)
 	int r = 0;
 
 	if (strcmp(v->bus, "sata") == 0)
-		r = add(w, "-device") ?: add(w, "ich9-ahci,id=ahci");
+		for (size_t i = 0; r == 0 && i * AHCI_PORTS < v->disks.n; i++)
+			r = add(w, "-device")
+				    ?: add(w, "ich9-ahci,id=ahci%zu", i);
 	if (strcmp(v->bus, "scsi") == 0)
 		r = add(w, "-device") ?: add(w, "virtio-scsi-pci,id=scsi");
 	for (size_t i = 0; r == 0 && i < v->disks.n; i++)

@@ -35,6 +35,9 @@ struct vm {
 
 void vm_fini(struct vm *v);
 
+/* Can there be such a machine? -EINVAL, logged. */
+int must_check vm_check(const struct vm *v, bool libvirt);
+
 /* Words that end with NULL; words_fini(). */
 struct words vec(char *);
 int must_check vm_command(const struct vm *v, struct words *ret);

@@ -55,7 +55,7 @@ printed() {
 }
 for what in web@latest work; do
 	line=$(printed $what)
-	[[ $line == *" -m 512 -smp 1 "*" ide-hd,bus=ahci.0,"* ]] ||
+	[[ $line == *" -m 512 -smp 1 "*" ide-hd,bus=ahci0.0,"* ]] ||
 		fail "$what: $line"
 	[[ $line != *" -bios "* ]] || fail "$what: UEFI: $line"
 done
