@@ -159,16 +159,22 @@ static int serve_session(struct mount *m, const sigset_t *signals)
 static int open_repo(struct mount *m, struct repo **ret)
 {
 	const char *dir = url_directory(m->url);
+	int r, why = 0;
 
 	if (!m->options.read_only && dir && access(dir, W_OK) < 0 &&
 		(errno == EROFS || errno == EACCES)) {
-		log_warn("%s: %m: mounted read-only", dir);
+		why = errno;
 		m->options.read_only = true;
 	}
-	return repo_open(m->url,
+	r = repo_open(m->url,
 		(m->options.read_only ? STORE_READ_ONLY : 0) |
 			(m->options.takeover ? STORE_TAKEOVER : 0),
 		ret);
+	if (r == 0 && why) {
+		errno = why;
+		log_warn("%s: %m: mounted read-only", dir);
+	}
+	return r;
 }
 
 static int serve(struct mount *m)

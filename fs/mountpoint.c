@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
@@ -198,6 +200,12 @@ int mountpoint_check(const char *path, const char *repo, char **ret)
 		log_error("mountpoint %s: is not a directory", path);
 		return -EINVAL;
 	}
+	/* said here, since fusermount3 says no more than that it failed */
+	if (prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) == 0)
+		return fail(EACCES,
+			"mountpoint %s: no program here may mount: give the "
+			"container the capability SYS_ADMIN",
+			path);
 	at = canonical(path);
 	if (!at)
 		return fail(errno, "mountpoint %s: %m", path);

@@ -169,6 +169,11 @@ static int parse_item(struct mount_options *o, const char *item)
 			       : 0;
 	if (is_one_of(item, implied, N_ELEMS(implied)))
 		return 0;
+	if (o->formats)
+		return fail(EINVAL,
+			"'%s': neither a format of formats= nor a mount "
+			"option; see hivefs mount --help",
+			item);
 	return fail(EINVAL,
 		"unknown mount option '%s'; see hivefs mount --help", item);
 }

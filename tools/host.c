@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "src/cleanup.h"
@@ -35,7 +37,16 @@ static void check_device(const struct probe *p)
 {
 	scoped(closep) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
-	if (fd >= 0)
+	if (fd >= 0 && prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN) == 0)
+		probe_say(p, "fuse", PROBE_FAILED,
+			"no program here may mount: give the container the "
+			"capability SYS_ADMIN");
+	else if (fd >= 0 && geteuid() != 0 &&
+		 prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+		probe_say(p, "fuse", PROBE_FAILED,
+			"fusermount3 gets no rights to mount here: run hivefs "
+			"without no_new_privs (NoNewPrivileges= of systemd)");
+	else if (fd >= 0)
 		probe_say(p, "fuse", PROBE_OK, "/dev/fuse can be used");
 	else if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
 		probe_say(p, "fuse", PROBE_FAILED,
@@ -49,7 +60,12 @@ static void check_device(const struct probe *p)
 
 static void check_helper(const struct probe *p)
 {
-	if (is_here("fusermount3"))
+	if (is_here("fusermount3") && access("/etc/mtab", F_OK) != 0)
+		probe_say(p, "fusermount3",
+			geteuid() == 0 ? PROBE_WARNING : PROBE_FAILED,
+			"does nothing for users other than root where there is "
+			"no /etc/mtab: ln -s /proc/self/mounts /etc/mtab");
+	else if (is_here("fusermount3"))
 		probe_say(p, "fusermount3", PROBE_OK, "is there");
 	else if (geteuid() == 0)
 		probe_say(p, "fusermount3", PROBE_WARNING,

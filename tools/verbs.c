@@ -116,7 +116,10 @@ bool verb_mistyped(const char *word, bool alone)
 	const char *near;
 	size_t n = 0;
 
-	if (word[0] == '-' || strchr(word, '/') || access(word, F_OK) == 0)
+	if (word[0] == '-' || strchr(word, '/'))
+		return false;
+	/* a mount point whose daemon has died is there, too: ENOTCONN */
+	if (access(word, F_OK) == 0 || errno != ENOENT)
 		return false;
 	/* cppcheck-suppress arrayIndexOutOfBoundsCond ; ends with NULL */
 	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)

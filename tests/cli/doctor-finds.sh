@@ -170,6 +170,8 @@ expect_exit 1 unshare -m sh -c 'mount -t tmpfs none /dev && exec "$0" "$@"' \
 	"$HIVEFS" doctor --json
 said failed fuse 'there is no /dev/fuse.*modprobe fuse'
 said warning kvm '/dev/kvm'
+expect_exit 1 setpriv --bounding-set -sys_admin "$HIVEFS" doctor --json
+said failed fuse 'capability SYS_ADMIN'
 expect_exit 3 env PATH=/nowhere "$HIVEFS" doctor --json
 for check in fusermount3 qemu-nbd qemu-system-x86_64; do
 	said warning $check 'is not there'

@@ -68,6 +68,12 @@ gone
 ! ls "$m" 2>/dev/null || fail "the dead mount answers"
 mounted "$HIVEFS" "$m"
 exec 9<&-
+kill -9 "$(daemons)"
+gone
+# nor does its last component alone look like the slip of a verb
+cd "$scratch"
+mounted "$HIVEFS" "${m##*/}"
+cd /
 when_free umount "$m"
 gone
 

@@ -38,6 +38,7 @@ ln -s dir "$scratch/link"
 refused 2 "above the repository" "$scratch/link/../link/"
 refused 2 "above the repository" "file://$HIVEFS_REPO" "$scratch/dir"
 refused 2 "unknown mount option 'nonsense'" "$scratch/m" -o ro,nonsense
+refused 2 "'img2': neither a format of formats=" "$scratch/m" -o formats=img,img2
 refused 2 "cache=1K: not a size" "$scratch/m" -o cache=1K
 refused 2 "cache=much: not a size" "$scratch/m" -o cache=much
 refused 2 "uid=me: not a number" "$scratch/m" -o uid=me
@@ -46,6 +47,10 @@ refused 2 "unknown option '-x'" "$scratch/m" -x
 refused 2 "one word too many" "$HIVEFS_REPO" "$scratch/m" more
 refused 2 "two repositories" -r "$HIVEFS_REPO" "$HIVEFS_REPO" "$scratch/m"
 refused 2 "where to mount" mount
+if command -v setpriv >/dev/null && [ "$(id -u)" = 0 ]; then
+	expect_exit 1 setpriv --bounding-set -sys_admin "$HIVEFS" "$scratch/m"
+	expect_said "give the container the capability SYS_ADMIN"
+fi
 refused 10 "repo" "$scratch/nowhere" "$scratch/m"
 refused 10 "repo" "$scratch/dir/empty" "$scratch/m"
 refused 10 "repo" -r "$scratch/file" "$scratch/m"
