@@ -42,6 +42,9 @@ static inline struct handle *handle_of(struct store *s)
 /* -EROFS, logged, for a handle that may not write. */
 int must_check embedded_writable(const struct handle *h);
 
+/* The same of the index: -EBADMSG, logged, if it cannot be relied on. */
+int must_check embedded_changeable(const struct handle *h);
+
 /* Ends what a call that needs space began: -ENOSPC is logged here, unless there
  * was a reserve to spend and the call is worth another attempt (true). */
 bool embedded_again(struct handle *h, int r);

@@ -9,6 +9,7 @@
 #include "repo/index.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -304,6 +305,21 @@ static int env_try(struct index *ix, unsigned flags, size_t size)
 	return rc;
 }
 
+static int check_states(struct index *ix)
+{
+	scoped(freep) char *path = NULL;
+	scoped(closep) int fd = -1;
+
+	if (asprintf(&path, "%s/data.mdb", ix->dir) < 0)
+		return fail(ENOMEM, "%s: %m", ix->dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(errno, "%s: %m", path);
+	return page_states_make_sense(fd)
+		       ? 0
+		       : index_damaged(ix, "what names a state makes no sense");
+}
+
 /* A file cut short would end a reader by SIGBUS. */
 static int env_check_size(struct index *ix)
 {
@@ -425,6 +441,8 @@ static int open_existing(const char *dir, const struct uuid *uuid,
 	struct index_txn t;
 	int r = index_new(dir, uuid, &ix);
 
+	if (r == 0)
+		r = check_states(ix);
 	if (r == 0)
 		r = env_open(ix, flags);
 	if (r == 0)

@@ -35,6 +35,7 @@ struct index {
 	MDB_txn *idle[8];         /* lock; reset read transactions */
 	unsigned n_idle;          /* lock */
 	struct index_pages pages; /* of who is in a write transaction */
+	_Atomic bool agreed;      /* see index_agree.h */
 };
 
 const char *index_db_name(unsigned db);

@@ -1,12 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A page: its number (8 bytes), 2 of padding, flags (2), then the end of the
- * offsets of its nodes and the begin of the nodes (2 each) or, of an overflow
- * page, how many pages it takes (4); from byte 16 on the offsets, 2 each. A
- * node: 4 bytes of length or, with the next two, a page number; flags (2);
- * length of its key (2); the key; the value or the number of its overflow page.
- * The first two pages have the state: see META_.
- */
 #define _GNU_SOURCE
 #include "repo/index_pages.h"
 
@@ -17,168 +9,53 @@
 #include <sys/stat.h>
 
 #include "repo/index_db.h"
-#include "src/bytes.h"
 #include "src/log.h"
 
-#define PAGE_HEADER 16u
-#define PAGE_BRANCH 1
-#define PAGE_LEAF 2
-#define PAGE_OVERFLOW 4
-#define NODE_HEADER 8u
-#define NODE_OVERFLOW 1
-#define NODE_TREE 2
-#define META_PAGES 2
-#define META_FREE_ROOT 80
-#define META_MAIN_ROOT 128
-#define META_TXN 144
-#define TREE_LEN 48 /* what names a database's tree */
-#define TREE_ROOT 40
-#define NO_PAGE UINT64_MAX
 #define DEPTH_MAX 32 /* LMDB's own */
 #define MAP_MIN ((size_t)1 << 20)
-
-struct node {
-	const uint8_t *b;
-	size_t key_len;
-	size_t len; /* of its value */
-	unsigned flags;
-};
 
 static int damaged(const struct index *ix)
 {
 	return index_damaged(ix, "a page makes no sense");
 }
 
-static const uint8_t *page_of(const struct index_pages *p, uint64_t no)
+static bool bit_is_set(const uint8_t *bits, uint64_t no)
 {
-	return p->map + no * p->page_len;
+	return bits[no / 8] & 1 << no % 8;
 }
 
-static unsigned page_flags(const uint8_t *page)
+static void bit_set(uint8_t *bits, uint64_t no)
 {
-	return get_le16(page + 10);
+	bits[no / 8] |= (uint8_t)(1 << no % 8);
 }
 
-static unsigned n_nodes(const uint8_t *page)
-{
-	return (get_le16(page + 12) - PAGE_HEADER) / 2;
-}
-
-static struct node node_of(const uint8_t *page, unsigned i)
-{
-	const uint8_t *b = page + get_le16(page + PAGE_HEADER + 2 * (size_t)i);
-
-	return (struct node){ .b = b,
-		.key_len = get_le16(b + 6),
-		.len = get_le32(b),
-		.flags = get_le16(b + 4) };
-}
-
-static const uint8_t *node_value(const struct node *n)
-{
-	return n->b + NODE_HEADER + n->key_len;
-}
-
-static uint64_t node_child(const struct node *n)
-{
-	return n->len | (uint64_t)n->flags << 32;
-}
-
-/* Room it takes; all nodes begin at even offsets. */
-static size_t node_room(const uint8_t *page, const struct node *n)
-{
-	size_t len = NODE_HEADER + n->key_len;
-
-	if (page_flags(page) == PAGE_LEAF)
-		len += n->flags & NODE_OVERFLOW ? 8 : n->len;
-	return (len + 1) & ~(size_t)1;
-}
-
-static bool overflow_makes_sense(
-	const struct index_pages *p, const struct node *n)
-{
-	uint64_t no = get_le64(node_value(n));
-	const uint8_t *page;
-	uint64_t pages;
-
-	if (no < META_PAGES || no >= p->n)
-		return false;
-	page = page_of(p, no);
-	pages = get_le32(page + 12);
-	return get_le64(page) == no && page_flags(page) == PAGE_OVERFLOW &&
-	       pages <= p->n - no &&
-	       PAGE_HEADER + (uint64_t)n->len <= pages * p->page_len;
-}
-
-static bool nodes_make_sense(const struct index_pages *p, const uint8_t *page)
-{
-	size_t begin = get_le16(page + 14);
-	size_t room = 0;
-
-	for (unsigned i = 0; i < n_nodes(page); i++) {
-		size_t off = get_le16(page + PAGE_HEADER + 2 * (size_t)i);
-		struct node n;
-		size_t len;
-
-		if (off < begin || off % 2 != 0 ||
-			off > p->page_len - NODE_HEADER)
-			return false;
-		n = node_of(page, i);
-		len = node_room(page, &n);
-		if (len > p->page_len - off)
-			return false;
-		room += len;
-		if (page_flags(page) == PAGE_BRANCH) {
-			if (node_child(&n) < META_PAGES ||
-				node_child(&n) >= p->n)
-				return false;
-		} else if (n.flags & ~(NODE_OVERFLOW | NODE_TREE) ||
-			   (n.flags & NODE_OVERFLOW &&
-				   !overflow_makes_sense(p, &n))) {
-			return false;
-		}
-	}
-	return room <= p->page_len - begin;
-}
-
-static bool page_makes_sense(const struct index_pages *p, uint64_t no)
-{
-	const uint8_t *page = page_of(p, no);
-	unsigned end = get_le16(page + 12);
-	unsigned begin = get_le16(page + 14);
-
-	return get_le64(page) == no &&
-	       (page_flags(page) == PAGE_BRANCH ||
-		       page_flags(page) == PAGE_LEAF) &&
-	       end > PAGE_HEADER && end % 2 == 0 && end <= begin &&
-	       begin <= p->page_len && nodes_make_sense(p, page);
-}
-
-/* The page of that number, if it makes sense. */
-static int page_get(struct index *ix, uint64_t no, const uint8_t **ret)
+/* The page of that number, if it makes sense; whether it is met anew. */
+static int page_get(
+	struct index *ix, uint64_t no, const uint8_t **ret, bool *ret_new)
 {
 	struct index_pages *p = &ix->pages;
 
-	if (no < META_PAGES || no >= p->n)
+	if (no < META_PAGES || no >= p->file.n || no > p->last)
 		return damaged(ix);
-	*ret = page_of(p, no);
-	if (p->seen[no / 8] & 1 << no % 8)
+	*ret = page_at(&p->file, no);
+	*ret_new = !bit_is_set(p->seen, no);
+	if (!*ret_new)
 		return 0;
-	if (!page_makes_sense(p, no))
+	if (!page_makes_sense(&p->file, no))
 		return damaged(ix);
-	p->seen[no / 8] |= (uint8_t)(1 << no % 8);
+	bit_set(p->seen, no);
 	return 0;
 }
 
 /* The last child whose first key is not beyond KEY; the first one has none. */
 static unsigned child_for(const uint8_t *page, const MDB_val *key)
 {
-	unsigned low = 1, high = n_nodes(page);
+	unsigned low = 1, high = page_nodes(page);
 
 	while (low < high) {
 		unsigned i = (low + high) / 2;
-		struct node n = node_of(page, i);
-		int order = memcmp(n.b + NODE_HEADER, key->mv_data,
+		struct page_node n = page_node(page, i);
+		int order = memcmp(node_key(&n), key->mv_data,
 			MIN_OF(n.key_len, key->mv_size));
 
 		if (order < 0 || (order == 0 && n.key_len <= key->mv_size))
@@ -196,12 +73,13 @@ static int beside(struct index *ix, const uint8_t *page, unsigned i)
 
 	for (unsigned j = i > 0 ? i - 1 : 0; r == 0 && j <= i + 1; j++) {
 		const uint8_t *other;
-		struct node n;
+		bool is_new;
+		struct page_node n;
 
-		if (j >= n_nodes(page))
+		if (j >= page_nodes(page))
 			break;
-		n = node_of(page, j);
-		r = page_get(ix, node_child(&n), &other);
+		n = page_node(page, j);
+		r = page_get(ix, node_child(&n), &other, &is_new);
 	}
 	return r;
 }
@@ -215,11 +93,12 @@ int index_pages_check(
 		return 0;
 	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
 		const uint8_t *page;
-		struct node n;
+		struct page_node n;
+		bool is_new;
 		unsigned i;
-		int r = page_get(ix, no, &page);
+		int r = page_get(ix, no, &page, &is_new);
 
-		if (r < 0 || page_flags(page) == PAGE_LEAF)
+		if (r < 0 || page_is_leaf(page))
 			return r;
 		i = child_for(page, key);
 		if (remove) {
@@ -227,13 +106,28 @@ int index_pages_check(
 			if (r < 0)
 				return r;
 		}
-		n = node_of(page, i);
+		n = page_node(page, i);
 		no = node_child(&n);
 	}
 	return damaged(ix);
 }
 
-static int root_found(struct index *ix, const struct node *n)
+/*
+ * A page is free or of one tree, once. Of an older state of a tree all pages
+ * are free in this one, and make sense: only this tells them.
+ */
+static int page_take(struct index *ix, uint64_t no)
+{
+	uint8_t *taken = ix->pages.taken;
+
+	if (taken && bit_is_set(taken, no))
+		return damaged(ix);
+	if (taken)
+		bit_set(taken, no);
+	return 0;
+}
+
+static int root_found(struct index *ix, const struct page_node *n)
 {
 	struct index_pages *p = &ix->pages;
 
@@ -243,32 +137,89 @@ static int root_found(struct index *ix, const struct node *n)
 		const char *name = index_db_name(db);
 
 		if (strlen(name) == n->key_len &&
-			memcmp(name, n->b + NODE_HEADER, n->key_len) == 0)
+			memcmp(name, node_key(n), n->key_len) == 0)
 			p->root[db] = get_le64(node_value(n) + TREE_ROOT);
 	}
+	p->n_known += tree_pages(node_value(n));
 	return 0;
 }
 
-/* All pages of the tree; if it is the one that names the others, these. */
-static int whole_tree(struct index *ix, uint64_t no, bool names, unsigned depth)
+enum tree {
+	TREE_OF_FREE,
+	TREE_OF_FREED, /* that of the state before */
+	TREE_OF_TREES,
+	TREE_OF_VALUES
+};
+
+/* Through a tree of the state that transaction TXN left, whose last page is
+ * LAST. */
+struct walk {
+	struct index *ix;
+	enum tree tree;
+	uint64_t txn, last;
+	uint64_t in_use; /* TREE_OF_FREED: what TXN cannot have freed */
+};
+
+static int list_found(const struct walk *w, const struct page_node *n)
+{
+	struct index_pages *p = &w->ix->pages;
+	const uint8_t *list;
+	uint64_t n_pages;
+	int r = 0;
+
+	if (!page_free_list(&p->file, n, w->txn, w->last, &list, &n_pages))
+		return damaged(w->ix);
+	if (w->tree == TREE_OF_FREE)
+		p->n_known += n_pages;
+	for (uint64_t i = 0; p->taken && r == 0 && i < n_pages; i++) {
+		uint64_t no = get_le64(list + 8 * i);
+
+		if (w->tree == TREE_OF_FREE && no < p->file.n)
+			r = page_take(w->ix, no);
+		else if (w->tree == TREE_OF_FREED && no == w->in_use &&
+			 get_le64(node_key(n)) == w->txn)
+			r = damaged(w->ix);
+	}
+	return r;
+}
+
+static int leaf_found(const struct walk *w, const uint8_t *page, bool is_new)
+{
+	int r = 0;
+
+	/* lists are long: once for each page they are in */
+	if (w->tree == TREE_OF_VALUES || (w->tree != TREE_OF_TREES && !is_new))
+		return 0;
+	for (unsigned i = 0; r == 0 && i < page_nodes(page); i++) {
+		struct page_node n = page_node(page, i);
+
+		r = w->tree == TREE_OF_TREES ? root_found(w->ix, &n)
+					     : list_found(w, &n);
+	}
+	return r;
+}
+
+static int walk(const struct walk *w, uint64_t no, unsigned depth)
 {
 	const uint8_t *page;
+	bool is_new;
 	int r;
 
 	if (no == NO_PAGE)
 		return 0;
 	if (depth == DEPTH_MAX)
-		return damaged(ix);
-	r = page_get(ix, no, &page);
-	if (r < 0 || (page_flags(page) == PAGE_LEAF && !names))
+		return damaged(w->ix);
+	r = page_get(w->ix, no, &page, &is_new);
+	if (r == 0 && w->tree != TREE_OF_FREED)
+		r = page_take(w->ix, no);
+	if (r < 0)
 		return r;
-	for (unsigned i = 0; r == 0 && i < n_nodes(page); i++) {
-		struct node n = node_of(page, i);
+	if (page_is_leaf(page))
+		return leaf_found(w, page, is_new || w->ix->pages.taken);
+	for (unsigned i = 0; r == 0 && i < page_nodes(page); i++) {
+		struct page_node n = page_node(page, i);
 
-		if (page_flags(page) == PAGE_LEAF)
-			r = root_found(ix, &n);
-		else
-			r = whole_tree(ix, node_child(&n), names, depth + 1);
+		r = walk(w, node_child(&n), depth + 1);
 	}
 	return r;
 }
@@ -276,27 +227,27 @@ static int whole_tree(struct index *ix, uint64_t no, bool names, unsigned depth)
 static int map_file(struct index *ix, int fd, size_t file_len)
 {
 	struct index_pages *p = &ix->pages;
-	size_t len = MAX_OF(p->map_len, MAP_MIN);
+	size_t len = MAX_OF(p->file.map_len, MAP_MIN);
 	void *map;
 
 	while (len < file_len)
 		len *= 2;
-	if (len == p->map_len)
+	if (len == p->file.map_len)
 		return 0;
 	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return fail(errno, "%s: %m", ix->dir);
-	if (p->map)
-		munmap((void *)(uintptr_t)p->map, p->map_len);
-	p->map = map;
-	p->map_len = len;
+	if (p->file.map)
+		munmap((void *)(uintptr_t)p->file.map, p->file.map_len);
+	p->file.map = map;
+	p->file.map_len = len;
 	return 0;
 }
 
 static int more_seen(struct index *ix)
 {
 	struct index_pages *p = &ix->pages;
-	size_t len = p->map_len / p->page_len / 8;
+	size_t len = p->file.map_len / p->file.page_len / 8;
 	uint8_t *seen;
 
 	if (len <= p->seen_len)
@@ -325,40 +276,99 @@ static int file_open(struct index *ix)
 		return index_error(ix, rc, "pages");
 	if (fstat(fd, &st) != 0)
 		return fail(errno, "%s: %m", ix->dir);
-	p->page_len = whole.ms_psize;
-	p->n = (uint64_t)st.st_size / p->page_len;
-	if (p->n < META_PAGES)
+	p->file.page_len = whole.ms_psize;
+	p->file.n = (uint64_t)st.st_size / p->file.page_len;
+	if (p->file.n < META_PAGES)
 		return damaged(ix);
 	r = map_file(ix, fd, (size_t)st.st_size);
 	return r < 0 ? r : more_seen(ix);
 }
 
+/* Of which there are few pages, and on which hangs what is cut off or put in
+ * the place of something else. */
+static bool is_small(unsigned db)
+{
+	return db != COLL_CHUNKS && db != COLL_MAPS && db != COLL_CONDEMNED;
+}
+
+static int trees(struct index *ix, const uint8_t *state)
+{
+	struct index_pages *p = &ix->pages;
+	struct walk w = { .ix = ix, .txn = p->txn, .last = p->last };
+	int r;
+
+	for (unsigned db = 0; db < INDEX_N_DBS; db++)
+		p->root[db] = NO_PAGE;
+	p->n_known = META_PAGES + tree_pages(state + META_FREE) +
+		     tree_pages(state + META_MAIN);
+	w.tree = TREE_OF_FREE;
+	r = walk(&w, get_le64(state + META_FREE + TREE_ROOT), 0);
+	w.tree = TREE_OF_TREES;
+	if (r == 0)
+		r = walk(&w, get_le64(state + META_MAIN + TREE_ROOT), 0);
+	if (r == 0 && p->taken && p->n_known > p->last + 1)
+		return damaged(ix);
+	w.tree = TREE_OF_VALUES;
+	for (unsigned db = 0; p->taken && r == 0 && db < INDEX_N_DBS; db++)
+		if (is_small(db))
+			r = walk(&w, p->root[db], 0);
+	return r;
+}
+
+/*
+ * Whether STATE is what was made of the other one, which is a transaction
+ * older. A state that says it is newer, or older, than it is, is whole: but
+ * then the transaction between has freed what the newest one begins with, or
+ * the older one has lists of pages that a later one freed.
+ */
+static int states_follow(struct index *ix, const uint8_t *state)
+{
+	struct index_pages *p = &ix->pages;
+	const uint8_t *before = page_at(&p->file, 1 - p->txn % 2);
+	struct walk w = { .ix = ix,
+		.tree = TREE_OF_FREED,
+		.txn = get_le64(before + META_TXN),
+		.last = get_le64(before + META_LAST),
+		.in_use = get_le64(state + META_MAIN + TREE_ROOT) };
+
+	if (get_le64(state + META_TXN) != p->txn)
+		return damaged(ix);
+	if (p->txn == 0)
+		return 0;
+	if (w.txn + 1 != p->txn)
+		return damaged(ix);
+	return p->taken ? walk(&w, get_le64(before + META_FREE + TREE_ROOT), 0)
+			: 0;
+}
+
 int index_pages_begin(struct index *ix, MDB_txn *txn)
 {
 	struct index_pages *p = &ix->pages;
+	const uint8_t *state;
 	int r = file_open(ix);
 
 	if (r < 0)
 		return r;
-	for (unsigned db = 0; db < INDEX_N_DBS; db++)
-		p->root[db] = NO_PAGE;
-	for (unsigned no = 0; no < META_PAGES; no++) {
-		const uint8_t *page = page_of(p, no);
-
-		if (get_le64(page + META_TXN) + 1 != mdb_txn_id(txn))
-			continue;
-		r = whole_tree(ix, get_le64(page + META_FREE_ROOT), false, 0);
-		if (r == 0)
-			r = whole_tree(
-				ix, get_le64(page + META_MAIN_ROOT), true, 0);
-		return r;
+	p->txn = mdb_txn_id(txn) - 1;
+	state = page_at(&p->file, p->txn % 2);
+	p->last = get_le64(state + META_LAST);
+	if (!p->began) {
+		p->taken = calloc(1, p->seen_len);
+		if (!p->taken)
+			return fail(ENOMEM, "%s: %m", ix->dir);
 	}
-	return damaged(ix);
+	r = states_follow(ix, state);
+	if (r == 0)
+		r = trees(ix, state);
+	p->began |= r == 0;
+	free(p->taken);
+	p->taken = NULL;
+	return r;
 }
 
 void index_pages_fini(struct index_pages *p)
 {
-	if (p->map)
-		munmap((void *)(uintptr_t)p->map, p->map_len);
+	if (p->file.map)
+		munmap((void *)(uintptr_t)p->file.map, p->file.map_len);
 	free(p->seen);
 }

@@ -7,9 +7,6 @@
  * change the way to its key is walked in the state that the transaction began
  * with, and each page on it is looked at once in the life of the process.
  *
- * What is believed of LMDB's file format (0.9, lmdb.h and mdb.c of Debian's
- * 0.9.24) is in index_pages.c alone.
- *
  * Ownership  part of its index.
  * Threads    the one that is in a write transaction.
  * Errors     -EBADMSG names the remedy.
@@ -18,20 +15,26 @@
 #define HIVEFS_INDEX_PAGES_H
 
 #include "repo/index.h"
+#include "repo/index_page.h"
 
 struct index_pages {
-	const uint8_t *map; /* of the whole file and what it may grow to */
-	size_t map_len;
-	size_t page_len;
-	uint64_t n;    /* pages in the file */
+	struct page_file file;
 	uint8_t *seen; /* bit n: page n has been looked at; SEEN_LEN bytes */
 	size_t seen_len;
-	/* of each database in the state the transaction began with */
+	bool began;
+	/* only where the first transaction begins */
+	uint8_t *taken;   /* bit n: page n is free, or of a tree */
+	uint64_t n_known; /* pages, free or of a tree */
+	/* of the state the transaction began with */
+	uint64_t txn, last;
 	uint64_t root[INDEX_N_DBS];
 };
 
-/* At the begin of a write transaction: what names the trees, and the list of
- * free pages, which LMDB takes from. */
+/*
+ * At the begin of a write transaction: what names the trees, and the lists of
+ * free pages, which LMDB takes from. In the first one also that no page of the
+ * trees that are small is of an older state.
+ */
 int must_check index_pages_begin(struct index *ix, MDB_txn *txn);
 
 /* Before KEY is put into database DB, or REMOVEd from it. */

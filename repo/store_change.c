@@ -146,7 +146,7 @@ int embedded_change_many(
 {
 	struct handle *h = handle_of(s);
 	size_t done = 0;
-	int r = embedded_writable(h);
+	int r = embedded_changeable(h);
 
 	while (r == 0 && done < n) {
 		struct batch b = { .e = h->e, .v = changes + done };

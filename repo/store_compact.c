@@ -395,7 +395,7 @@ int embedded_compact(struct store *s, _Atomic uint64_t *done,
 	struct compaction c = {
 		.h = h, .e = h->e, .done = done, .cancel = cancel
 	};
-	int r = embedded_writable(h);
+	int r = embedded_changeable(h);
 
 	*done = 0;
 	if (r == 0)

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include "repo/embedded.h"
+#include "repo/index_agree.h"
 #include "repo/store_change.h"
 #include "repo/store_compact.h"
 #include "repo/store_gone.h"
@@ -30,6 +31,13 @@ int embedded_writable(const struct handle *h)
 		return fail(
 			EROFS, "%s: is open for reading only", h->e->dir->path);
 	return 0;
+}
+
+int embedded_changeable(const struct handle *h)
+{
+	int r = embedded_writable(h);
+
+	return r < 0 ? r : index_agree(h->e->index);
 }
 
 bool embedded_again(struct handle *h, int r)

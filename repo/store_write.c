@@ -184,7 +184,7 @@ int embedded_insert_many(
 	scoped(freep) uint32_t *order = calloc(max + 1, sizeof(*order));
 	scoped(freep) struct entry *at = calloc(max + 1, sizeof(*at));
 	size_t done = 0;
-	int r = embedded_writable(h);
+	int r = embedded_changeable(h);
 
 	if (r < 0)
 		return r;
