@@ -26,7 +26,6 @@ begin() {
 		kill -0 $backup || fail "the backup: $(cat said)"
 		sleep 0.02
 	done
-	others_are '1 at work'
 }
 
 others_are() {
@@ -51,17 +50,16 @@ waits() {
 died() {
 	grep -q '"a backup that died is given up"' "$1" || fail "$(cat "$1")"
 	[ "$(summary .writers_given_up)" = 1 ] || fail "$(cat json)"
-	others_are '0 at work'
 }
 
 begin "$HIVEFS"
+others_are '1 at work'
 kill -9 $backup
 json_of "$HIVEFS" gc --json --patience 10000
 died stderr
 
 begin "$HIVEFS"
 kill -STOP $backup
-others_are '1 at work'
 waits "$HIVEFS"
 kill -9 $backup
 wait $gc || fail "$(cat said)"
@@ -80,8 +78,8 @@ if unseen true; then
 	grep -q "a backup on $(uname -n) that was silent for 1 seconds is given up" \
 		stderr || fail "$(cat stderr)"
 	kill $backup
-	others_are '0 at work'
 fi
+others_are '0 at work'
 
 # seen by nobody but those who may look into any process
 hidden() {
