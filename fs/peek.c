@@ -25,6 +25,7 @@ int peek_open(struct cache *c, const struct clone *clone, size_t disk,
 
 	if (!text || asprintf(&name, "%s/%s", text, d->name) < 0)
 		return fail(ENOMEM, "clone: %m");
+	log_hold();
 	return clone_judge(
 		cache_repo(c), clone, live_open(c, name, d, NULL, ret));
 }

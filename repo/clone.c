@@ -281,7 +281,7 @@ int clone_get(struct repo *r, const struct uuid *id, struct clone *ret)
 	return 0;
 }
 
-int clone_judge(struct repo *r, const struct clone *c, int err)
+static int judge(struct repo *r, const struct clone *c, int err)
 {
 	struct clone now;
 	bool same;
@@ -297,6 +297,13 @@ int clone_judge(struct repo *r, const struct clone *c, int err)
 	same = now.version == c->version;
 	clone_fini(&now);
 	return same ? err : -ESTALE;
+}
+
+int clone_judge(struct repo *r, const struct clone *c, int err)
+{
+	err = judge(r, c, err);
+	log_release(err != -ESTALE);
+	return err;
 }
 
 static struct doc doc_of(const struct clone *c, uint64_t version, bson_t *b)

@@ -69,9 +69,10 @@ int must_check clone_read(
 	struct repo *r, const struct uuid *id, struct clone *ret);
 
 /*
- * What to make of ERR, which opening the streams of C came to: -ESTALE, to be
- * read anew, if that is damage, but of a clone that was changed or dropped
- * since it was read; else ERR.
+ * What to make of ERR, which opening the streams of C came to since
+ * log_hold(): -ESTALE, to be read anew, if that is damage, but of a clone that
+ * was changed or dropped since it was read; else ERR. Where it is to be read
+ * anew nothing was wrong, and nothing is said.
  */
 int must_check clone_judge(struct repo *r, const struct clone *c, int err);
 

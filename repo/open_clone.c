@@ -189,8 +189,10 @@ static int try_take(struct cache *c, const struct uuid *id,
 	pthread_mutex_init(&o->folding, NULL);
 	pthread_mutex_init(&o->counting, NULL);
 	err = clone_get(o->repo, id, &o->clone);
-	if (err == 0)
+	if (err == 0) {
+		log_hold();
 		err = clone_judge(o->repo, &o->clone, take_disks(o, c, owner));
+	}
 	/* with the streams in hand: is it still what we began with? */
 	if (err == 0)
 		err = clone_get(o->repo, id, &now);

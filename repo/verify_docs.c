@@ -163,9 +163,11 @@ static int check_stream(
 		.what = "stream",
 		.why = "damaged" };
 	struct stream *st = NULL;
-	int r = stream_peek(c->job->repo->store, &d->stream, d->from,
-		check_record, &reading, &st);
+	int r;
 
+	log_hold();
+	r = stream_peek(c->job->repo->store, &d->stream, d->from, check_record,
+		&reading, &st);
 	if (st)
 		stream_close(st);
 	r = clone_judge(c->job->repo, clone, r);

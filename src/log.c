@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/log.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -51,8 +52,48 @@ log_at_exit log_get_at_exit(void)
 	return current_at_exit;
 }
 
+#define HELD_MAX 16
+
+static _Thread_local struct {
+	bool on;
+	unsigned n;
+	char *text[HELD_MAX];
+} held;
+
+/* False: it is to be said now. */
+static bool keep(const char *text)
+{
+	if (!held.on || held.n == HELD_MAX)
+		return false;
+	held.text[held.n] = strdup(text);
+	if (!held.text[held.n])
+		return false;
+	held.n++;
+	return true;
+}
+
+void log_hold(void)
+{
+	assert(!held.on);
+	held.on = true;
+}
+
+void log_release(bool say)
+{
+	assert(held.on);
+	held.on = false;
+	for (unsigned i = 0; i < held.n; i++) {
+		if (say)
+			current_sink(LOG_LEVEL_ERROR, held.text[i]);
+		free(held.text[i]);
+	}
+	held.n = 0;
+}
+
 void log_exit(int code)
 {
+	if (held.on)
+		log_release(true);
 	if (current_at_exit)
 		current_at_exit(code);
 	_exit(code);
@@ -80,7 +121,7 @@ static void escape(const char *from, char to[4 * TEXT_MAX])
 	*to = 0;
 }
 
-__attribute__((format(printf, 2, 0))) static void say(
+__attribute__((format(printf, 2, 0))) static void say_it(
 	enum log_level level, const char *fmt, va_list ap)
 {
 	char text[TEXT_MAX], clean[4 * TEXT_MAX];
@@ -90,7 +131,8 @@ __attribute__((format(printf, 2, 0))) static void say(
 		return;
 	vsnprintf(text, sizeof(text), fmt, ap);
 	escape(text, clean);
-	current_sink(level, clean);
+	if (level != LOG_LEVEL_ERROR || !keep(clean))
+		current_sink(level, clean);
 	errno = saved;
 }
 
@@ -100,7 +142,7 @@ int(fail)(int err, const char *fmt, ...)
 
 	errno = err;
 	va_start(ap, fmt);
-	say(LOG_LEVEL_ERROR, fmt, ap);
+	say_it(LOG_LEVEL_ERROR, fmt, ap);
 	va_end(ap);
 	return -err;
 }
@@ -110,7 +152,7 @@ void log_error(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(LOG_LEVEL_ERROR, fmt, ap);
+	say_it(LOG_LEVEL_ERROR, fmt, ap);
 	va_end(ap);
 }
 
@@ -119,7 +161,7 @@ void log_warn(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(LOG_LEVEL_WARN, fmt, ap);
+	say_it(LOG_LEVEL_WARN, fmt, ap);
 	va_end(ap);
 }
 
@@ -128,7 +170,7 @@ void log_info(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(LOG_LEVEL_INFO, fmt, ap);
+	say_it(LOG_LEVEL_INFO, fmt, ap);
 	va_end(ap);
 }
 

@@ -43,6 +43,14 @@ void log_debug(const char *module, const char *fmt, ...)
 void log_set_level(enum log_level level);
 
 /*
+ * From the one to the other this thread's errors wait, while it is not known
+ * yet whether they are any: SAY says them, else they never were. What it warns
+ * of meanwhile, and the errors of others, are said at once.
+ */
+void log_hold(void);
+void log_release(bool say);
+
+/*
  * Where complete messages go, without a line end and without any control
  * character: \x1b stands for an escape. NULL: back to stderr.
  */

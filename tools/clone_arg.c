@@ -172,6 +172,7 @@ static int sum_streams(struct repo *r, const struct clone *c, uint64_t *ret)
 	int err = 0;
 
 	*ret = 0;
+	log_hold();
 	for (size_t i = 0; err == 0 && i < c->disks.n; i++) {
 		const struct clone_disk *d = &c->disks.v[i];
 		struct stream *st;

@@ -117,7 +117,9 @@ int disk_arg_open(const struct disk_arg *a, struct cache *c,
 	if (!a->clone.name)
 		return disk_open(
 			c, name, &d->root, d->size, d->sector_size, ret_disk);
-	return live_open(c, name,
-		&a->clone.disks.v[d - a->address.point.disks.v], NULL,
-		ret_live);
+	log_hold();
+	return clone_judge(a->repo, &a->clone,
+		live_open(c, name,
+			&a->clone.disks.v[d - a->address.point.disks.v], NULL,
+			ret_live));
 }

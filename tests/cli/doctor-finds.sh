@@ -8,6 +8,7 @@
 # that cannot mount.
 
 . "$(dirname "$0")/common.sh"
+needs_files # of servers: tests/mongo/doctor.sh
 requires jq python3 mkfs.ext4 losetup setpriv unshare
 [ "$(id -u)" = 0 ] || skip "needs root"
 [ -n "${CLOCK-}" ] || skip "no \$CLOCK"

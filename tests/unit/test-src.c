@@ -277,6 +277,21 @@ static void messages(void **state)
 	long_text[sizeof(long_text) - 1] = 0;
 	log_error("%s", long_text);
 	assert_in_range(strlen(heard), 1000, sizeof(long_text));
+	log_error("before");
+	log_hold();
+	assert_int_equal(fail(EIO, "kept"), -EIO);
+	assert_string_equal(heard, "before");
+	log_warn("not kept");
+	assert_string_equal(heard, "not kept");
+	log_release(true);
+	assert_string_equal(heard, "kept");
+	log_error("before");
+	log_hold();
+	log_error("never was");
+	log_release(false);
+	assert_string_equal(heard, "before");
+	log_error("after");
+	assert_string_equal(heard, "after");
 	log_set_sink(NULL);
 }
 
