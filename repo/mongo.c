@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/log.h"
 #include "src/url.h"
@@ -14,6 +15,7 @@
 #define DEFAULT_DATABASE "hivefs"
 #define SOCKET_TIMEOUT_MS 60000
 #define WRITE_TIMEOUT_MS 60000
+#define CLOSE_S 1
 
 /* The library would write its own lines to stderr. */
 static void library_log(
@@ -126,14 +128,38 @@ int mongo_connect(const char *url, unsigned flags, struct mongo **ret)
 	return r;
 }
 
-void mongo_disconnect(struct mongo *m)
+static void *mongo_free(void *arg)
 {
+	struct mongo *m = arg;
+
 	if (m->pool)
 		mongoc_client_pool_destroy(m->pool);
 	silences_fini(&m->silences);
 	free(m->db);
 	free(m->name);
 	free(m);
+	return NULL;
+}
+
+/*
+ * The library asks each member in a thread of its own and ends with the last of
+ * them, so one that does not answer would hold up every command at its end for
+ * connectTimeoutMS: that one is left alone.
+ */
+void mongo_disconnect(struct mongo *m)
+{
+	struct timespec until;
+	pthread_t thread;
+
+	mongo_wait_end(&m->wait);
+	if (pthread_create(&thread, NULL, mongo_free, m) != 0) {
+		mongo_free(m);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += CLOSE_S;
+	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+		pthread_detach(thread);
 }
 
 int mongo_writable(const struct mongo *m)

@@ -15,7 +15,8 @@ static void say(struct mongo_wait *w, const char *why)
 {
 	int64_t since = atomic_load(&w->since);
 
-	if (since == 0 || monotonic_ms() - since < SILENT_MS ||
+	if (atomic_load(&w->over) || since == 0 ||
+		monotonic_ms() - since < SILENT_MS ||
 		atomic_exchange(&w->said, true))
 		return;
 	if (atomic_load(&w->was_there))
@@ -64,7 +65,7 @@ static void changed(const mongoc_apm_topology_changed_t *event)
 	}
 	atomic_store(&w->since, 0);
 	atomic_store(&w->was_there, true);
-	if (atomic_exchange(&w->said, false))
+	if (atomic_exchange(&w->said, false) && !atomic_load(&w->over))
 		log_info("%s: a server answers", w->name);
 }
 
@@ -78,4 +79,9 @@ void mongo_wait_begin(struct mongo_wait *w, mongoc_client_pool_t *pool)
 	mongoc_apm_set_server_heartbeat_succeeded_cb(all, succeeded);
 	mongoc_client_pool_set_apm_callbacks(pool, all, w);
 	mongoc_apm_callbacks_destroy(all);
+}
+
+void mongo_wait_end(struct mongo_wait *w)
+{
+	atomic_store(&w->over, true);
 }

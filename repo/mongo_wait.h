@@ -18,10 +18,13 @@ struct mongo_wait {
 	const char *name;      /* borrowed: of the store, for messages */
 	int64_t limit;         /* ms until the first connection is given up */
 	_Atomic int64_t since; /* ms, monotonic; 0: a server answers */
-	_Atomic bool said, was_there;
+	_Atomic bool said, was_there, over;
 };
 
 /* From now on for all clients of POOL, which has none yet. */
 void mongo_wait_begin(struct mongo_wait *w, mongoc_client_pool_t *pool);
+
+/* Says nothing any more: nobody waits. */
+void mongo_wait_end(struct mongo_wait *w);
 
 #endif

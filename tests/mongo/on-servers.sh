@@ -10,30 +10,38 @@
 #
 #   given     $HIVEFS_TEST_MONGODB, if it is set
 #   mongod    where that program is on PATH, one node
+#   replica   three of them that are a replica set
 #   java      mongo-java-server, in memory; needs Maven and a JDK
 #   ferretdb  FerretDB over SQLite; needs Go 1.21
+#   members   java behind three members of a replica set that has only this one
+#             to keep what it is told: member.py
 #
-# The last two are built once, in $MONGO_BUILD; after that no network is needed.
-# Exit 77 if there is none; else that of the first CMD that failed.
+# java and ferretdb are built once, in $MONGO_BUILD; after that no network is
+# needed. CMD runs on the first four, or on those of --only. A test may stop and
+# start the members of a set: members.sh. Exit 77 if there is none; else that of
+# the first CMD that failed.
 
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 MONGO_BUILD=${MONGO_BUILD:-$here/../../build/tests/mongo}
 mkdir -p "$MONGO_BUILD"
 MONGO_BUILD=$(cd "$MONGO_BUILD" && pwd)
-export MONGO_BUILD
+export MONGO_BUILD MONGO_COMMAND=${MONGO_COMMAND:-$MONGO_BUILD/mongo_command}
 given=${HIVEFS_TEST_MONGODB-}
-only=given,mongod,java
+only=given,mongod,replica,java
 if [ "${1-}" = --only ]; then
 	only=$2
 	shift 2
 fi
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/hivefs-mongo.XXXXXX")
+# shellcheck source=tests/mongo/members.sh
+. "$here/members.sh"
 server=
 # servers end with this pipe, should we be killed
 mkfifo "$scratch/alive"
 exec {alive}<>"$scratch/alive"
+export MONGO_ALIVE=$scratch/alive MONGO_ALIVE_FD=$alive
 end() {
 	local status=$?
 	trap - EXIT
@@ -45,6 +53,7 @@ end() {
 # stop: by its process id, and it is given time to end
 stop() {
 	local n
+	[ -z "${MONGO_SET-}" ] || members_end
 	[ -n "$server" ] || return 0
 	kill "$server" 2>/dev/null || true
 	for ((n = 0; n < 50; n++)); do
@@ -116,6 +125,26 @@ start_mongod() {
 	uri=mongodb://127.0.0.1:$port
 }
 
+start_replica() {
+	command -v mongod >/dev/null || missing "replica set" \
+		"mongod is not on PATH" || return 1
+	members_new "$scratch/$name"
+	member_start_all
+	members_initiate || missing "replica set" \
+		"it has no primary: $(tail -n 3 "$MONGO_SET/1.log")" || return 1
+	uri=$(members_uri)
+}
+
+start_members() {
+	start_java || return 1
+	members_new "$scratch/$name"
+	echo "${uri##*:}" >"$MONGO_SET/server"
+	member_start_all
+	members_initiate || missing members \
+		"they have no primary: $(cat "$MONGO_SET"/*.log)" || return 1
+	uri=$(members_uri)
+}
+
 start_java() {
 	local port
 	command -v java >/dev/null || missing java "there is no java" || return 1
@@ -153,7 +182,7 @@ start_ferretdb() {
 }
 
 ran=0
-for name in given mongod java ferretdb; do
+for name in given mongod replica java ferretdb members; do
 	[[ ",$only," == *",$name,"* ]] || continue
 	"start_$name" || continue
 	echo "server $name: $*"

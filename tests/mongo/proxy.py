@@ -60,18 +60,31 @@ ROLES = {'as-Restore': {}, 'as-Backup': BACKUP, 'as-Mount': MOUNT}
 READS = {'find', 'getMore', 'collStats', 'dbStats'}
 
 
+class Int64(int):
+    """One that BSON is to hold as such."""
+
+
 def document(**fields):
-    """BSON of numbers, texts and documents."""
+    """BSON of numbers, truths, texts, object ids, lists and documents."""
     body = b''
     for name, value in fields.items():
         key = name.encode() + b'\0'
         if isinstance(value, dict):
             body += b'\x03' + key + document(**value)
+        elif isinstance(value, list):
+            body += b'\x04' + key + document(
+                **{str(i): one for i, one in enumerate(value)})
         elif isinstance(value, str):
             text = value.encode() + b'\0'
             body += b'\x02' + key + struct.pack('<i', len(text)) + text
+        elif isinstance(value, bytes):
+            body += b'\x07' + key + value
+        elif isinstance(value, bool):
+            body += b'\x08' + key + bytes([value])
         elif isinstance(value, float):
             body += b'\x01' + key + struct.pack('<d', value)
+        elif isinstance(value, Int64):
+            body += b'\x12' + key + struct.pack('<q', value)
         else:
             body += b'\x10' + key + struct.pack('<i', value)
     return struct.pack('<i', len(body) + 5) + body + b'\0'
