@@ -5,6 +5,7 @@
 #include "repo/clone.h"
 #include "repo/listing.h"
 #include "repo/machine.h"
+#include "repo/quarantine.h"
 #include "repo/repo.h"
 #include "src/text.h"
 #include "tools/json.h"
@@ -19,7 +20,7 @@ struct status {
 	struct store_count chunks, maps;
 	struct table table;
 	uint64_t n_machines, n_points, size, data;
-	uint64_t n_clones;
+	uint64_t n_clones, n_quarantined;
 	int damaged; /* -EBADMSG once a point was, which hides no other */
 };
 
@@ -103,6 +104,16 @@ static int list_clones(struct status *s)
 	return r;
 }
 
+static int count_quarantine(struct status *s)
+{
+	struct quarantine q = { 0 };
+	int r = quarantine_load(s->repo, &q);
+
+	s->n_quarantined = q.n;
+	quarantine_fini(&q);
+	return r;
+}
+
 /* How many times as much as is stored all the points hold. */
 static double ratio(const struct status *s)
 {
@@ -127,6 +138,7 @@ static void print_json(const struct status *s)
 	json_object_set_new(o, "chunk_bytes", json_bytes(s->chunks.bytes));
 	json_object_set_new(o, "maps", json_bytes(s->maps.n));
 	json_object_set_new(o, "map_bytes", json_bytes(s->maps.bytes));
+	json_object_set_new(o, "quarantined", json_bytes(s->n_quarantined));
 	json_object_set_new(o, "ratio", json_real(ratio(s)));
 	json_object_set_new(o, "disk_used", json_bytes(s->info.bytes));
 	json_object_set_new(o, "disk_dead", json_bytes(s->info.bytes_dead));
@@ -163,6 +175,11 @@ static void print_text(struct status *s)
 	if (s->info.bytes_free != STORE_FREE_UNKNOWN)
 		printf("; %s free", size_text(s->info.bytes_free, c));
 	putchar('\n');
+	if (s->n_quarantined)
+		printf("damaged      %" PRIu64
+		       " of the chunks and maps; hivefs "
+		       "verify says what that touches\n",
+			s->n_quarantined);
 	if (s->n_machines)
 		putchar('\n');
 }
@@ -187,6 +204,8 @@ static int run(struct cli *c)
 		r = machine_list(repo, visit_machine, &s);
 	if (r == 0)
 		r = list_clones(&s);
+	if (r == 0)
+		r = count_quarantine(&s);
 	if (r == 0 && listing_check(repo->store) < 0)
 		s.damaged = -EBADMSG;
 	if (r == 0 && !c->json)

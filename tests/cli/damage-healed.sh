@@ -43,6 +43,10 @@ found() {
 		fail "$1: it was $(cat why)"
 	[ "$(summary '.damaged > 0 and .quarantined == 0')" = true ] ||
 		fail "$1: moved twice: $(summary .)"
+	json_of "$HIVEFS" status --json
+	[ "$(summary '.quarantined > 0')" = true ] || fail "status hides it"
+	expect_exit 0 "$HIVEFS" status
+	expect_said '^damaged +[0-9]+ of the chunks and maps; hivefs verify'
 }
 
 healed() {
