@@ -240,22 +240,43 @@ static void print_json(const struct job *j, const char *address)
 	json_line(to_stdout(j) ? stderr : stdout, o);
 }
 
+/* "a/root.img and a/data.img"; owned. */
+static char *places(const struct job *j)
+{
+	char *text = NULL, *before;
+	int n = 0;
+
+	if (to_stdout(j))
+		n = asprintf(&text, "standard output");
+	for (size_t i = 0; i < j->n && !to_stdout(j) && n >= 0; i++) {
+		before = text;
+		n = asprintf(&text, "%s%s%s", before ? before : "",
+			!before        ? ""
+			: i + 1 < j->n ? ", "
+				       : " and ",
+			j->v[i].path);
+		free(before);
+	}
+	if (n < 0)
+		cli_no_memory();
+	return text;
+}
+
 static void print_text(const struct job *j, const char *address)
 {
 	FILE *to = to_stdout(j) ? stderr : stdout;
+	scoped(freep) char *where = places(j);
 	char size[16], written[16], rate[16];
 
 	if (j->options->dry_run)
 		say_line(to,
 			"%s: %s can be restored to %s; nothing was written",
-			address, size_text(j->size, size), j->cli->operands[1]);
+			address, size_text(j->size, size), where);
 	else
 		say_line(to,
 			"%s: restored to %s: %s, of which %s had to be "
 			"written, in %.1f s (%s/s)",
-			address,
-			to_stdout(j) ? "standard output" : j->cli->operands[1],
-			size_text(j->size, size),
+			address, where, size_text(j->size, size),
 			size_text(j->written, written), j->seconds,
 			size_text((uint64_t)((double)j->written /
 					     MAX_OF(j->seconds, 1e-3)),
@@ -311,6 +332,21 @@ static int report(const struct job *j)
 	return EXIT_WARNINGS;
 }
 
+/* What a restore that failed with R has left, and how to go on. */
+static void say_partial(const struct job *j, int r)
+{
+	for (size_t i = 0; i < j->n; i++) {
+		const struct target *t = &j->v[i].target;
+
+		if (j->v[i].checked && t->blk && t->partial)
+			log_info("%s: is incomplete; %s", t->partial,
+				r == -EBADMSG
+					? "--resume --best-effort makes the "
+					  "damage zeroes and restores the rest"
+					: "--resume continues it");
+	}
+}
+
 static int restore(struct job *j)
 {
 	uint64_t least = (uint64_t)j->n_threads * 3 * WINDOW_LEN;
@@ -328,6 +364,8 @@ static int restore(struct job *j)
 	if (!j->options->dry_run) {
 		cancel_catch(to_stdout(j));
 		r = restore_all(j);
+		if (r < 0)
+			say_partial(j, r);
 	}
 	return r < 0 ? r : report(j);
 }

@@ -77,6 +77,7 @@ for what in chunks leaves nodes; do
 	rm -f out
 	expect_exit 4 "$HIVEFS" restore web@latest out
 	[ ! -e out ] || fail "$what: it is not complete, but has the name"
+	[ $what != chunks ] || expect_said 'out.partial: .*; --resume --best-eff'
 	rm -f out.partial
 	expect_exit 4 "$HIVEFS" restore web@latest out --best-effort \
 		--damage-map map
