@@ -198,12 +198,22 @@ static int each_named(struct run *run,
 	return r;
 }
 
+/* NAME: of a machine, or NULL for the policy of all. */
+static int save_as(struct run *run, const char *name, const struct uuid *uuid)
+{
+	char text[POLICY_TAGS_MAX + 200];
+	int r = policy_store(run->repo, uuid, &run->line);
+
+	if (r == 0 && !run->cli->json && !run->cli->quiet)
+		printf("%s: policy saved: keep %s\n",
+			name ? name : "machines without one of their own",
+			policy_text(&run->line, text, sizeof(text)));
+	return r;
+}
+
 static int save_machine(void *arg, const char *name, const struct uuid *uuid)
 {
-	struct run *run = arg;
-
-	(void)name;
-	return policy_store(run->repo, uuid, &run->line);
+	return save_as(arg, name, uuid);
 }
 
 static int save(struct run *run)
@@ -212,7 +222,7 @@ static int save(struct run *run)
 		return 0;
 	if (run->cli->n)
 		return each_named(run, save_machine);
-	return policy_store(run->repo, NULL, &run->line);
+	return save_as(run, NULL, NULL);
 }
 
 static void print_summary(const struct run *run)

@@ -51,6 +51,24 @@ static void print_config(const struct machine_config *c)
 	putchar('\n');
 }
 
+/* Those of MARKS that are bookmarks, which begin with #, or the others. */
+static void print_marks(const char *head, const char *marks, bool bookmarks)
+{
+	bool any = false;
+
+	for (const char *m = marks; *m;) {
+		size_t len = strcspn(m, " ");
+
+		if ((*m == '#') == bookmarks && len) {
+			printf("%s %.*s", any ? "" : head, (int)len, m);
+			any = true;
+		}
+		m += len + (m[len] == ' ');
+	}
+	if (any)
+		putchar('\n');
+}
+
 static void print_label(struct repo *r, const struct point *p)
 {
 	struct label l;
@@ -58,8 +76,8 @@ static void print_label(struct repo *r, const struct point *p)
 
 	if (label_get(r, &p->id, &l) < 0)
 		return;
-	if (l.marks[0])
-		printf("tags         %s\n", l.marks);
+	print_marks("tags        ", l.marks, false);
+	print_marks("bookmarks   ", l.marks, true);
 	if (l.hold_until)
 		printf("hold         until %s\n",
 			time_text(l.hold_until, until));

@@ -31,6 +31,7 @@ done
 "$HIVEFS" untag -q web@latest~15 old
 "$HIVEFS" bookmark -q web@latest~12 here
 json_of "$HIVEFS" show --json web@#here
+"$HIVEFS" show web@latest~12 | grep -qx 'bookmarks    #here' || fail "show"
 [ "$(jq -r 'select(.bookmarks) | .bookmarks[0]' json)" = here ] || fail show
 "$HIVEFS" bookmark -q web@latest~11 here
 [ "$("$HIVEFS" points --json | grep -c '"bookmarks":\["here"\]')" = 1 ] ||
@@ -84,7 +85,8 @@ json_of "$HIVEFS" prune --json --save "${policy[@]}"
 [ "$(points)" = $((want + 1)) ] || fail "points are left"
 
 # what was saved, and a machine's own
-"$HIVEFS" prune -q --save --keep-last 1 db
+"$HIVEFS" prune --save --keep-last 1 db | grep -qx \
+	'db: policy saved: keep last 1' || fail "saved, and says nothing"
 json_of "$HIVEFS" prune --json
 [ "$(summary '.removed')" = 0 ] || fail "prunes what it had kept"
 "$HIVEFS" backup -q db a
