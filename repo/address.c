@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "repo/clone.h"
 #include "repo/label.h"
 #include "repo/machine.h"
 #include "src/bytes.h"
@@ -391,14 +392,34 @@ static int find_disk(const struct wish *w, struct address *a)
 		known.n ? known.text : "none at all");
 }
 
+/* What names no point, but a clone. */
+static bool is_clone(struct repo *r, const char *text)
+{
+	struct uuid id = clone_named_id(text);
+	char alias[ALIAS_MAX + 1];
+	struct clone c;
+
+	if (strchr(text, '@') || parse_alias(text, ALIAS_MIN, alias) ||
+		!name_ok(text) || clone_get(r, &id, &c) < 0)
+		return false;
+	clone_fini(&c);
+	return true;
+}
+
 static int resolve(
 	struct repo *r, const char *text, bool any, struct address *ret)
 {
 	struct address a = { 0 };
 	struct uuid machine;
 	struct wish w;
-	int err = parse(text, &w);
+	int err;
 
+	if (is_clone(r, text))
+		return fail(EINVAL,
+			"%s: is a clone, not a point: hivefs commit makes one "
+			"of it, hivefs discard drops it",
+			text);
+	err = parse(text, &w);
 	if (err == 0 && w.machine[0])
 		err = find_machine(r, &w, &machine);
 	if (err == 0)

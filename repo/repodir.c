@@ -133,7 +133,8 @@ static int open_lock(struct repodir *d, bool alone)
 		d->lock, F_OFD_SETLK, alone ? F_WRLCK : F_RDLCK, LOCK_OPEN);
 	if (r == -EAGAIN || r == -EACCES)
 		return fail(EBUSY,
-			alone ? "%s: is in use by another process"
+			alone ? "%s: is in use by a mount or verb; end that "
+				"first"
 			      : "%s: is being repaired by another process",
 			d->path);
 	if (r < 0)

@@ -69,7 +69,7 @@ static int find_own(struct repo *r, const char *text, struct clone *ret)
 	if (err == -ENOENT)
 		return fail(ENOENT,
 			"%s: nothing was written to this point, so it has no "
-			"clone of its own",
+			"clone of its own; hivefs clones lists those there are",
 			text);
 	return err;
 }

@@ -125,6 +125,11 @@ static int parse_disks(struct backup *b)
 
 		if (r != 0)
 			return r;
+		if (strcmp(d->source_name, "-") == 0)
+			return cli_usage(c,
+				"'-': standard input is no source, as a disk "
+				"is read in many places at once: name a file, "
+				"a device or an NBD export");
 		if (!*d->source_name)
 			return cli_usage(c, "'%s': its source is missing",
 				c->operands[i + 1]);

@@ -38,11 +38,15 @@ refused 2 "'a-flat': not a disk" "$HIVEFS" backup web a-flat=a
 refused 2 "'disk0': two disks" "$HIVEFS" backup web disk0=a disk0=b
 refused 2 "'disk1': two disks" "$HIVEFS" backup web disk1=a b
 refused 2 "'d=': its source is missing" "$HIVEFS" backup web d=
+refused 2 "'-': standard input is no source" "$HIVEFS" backup web d=-
 refused 2 'say what' "$HIVEFS" repair
 refused 2 'takes no operand' "$HIVEFS" status x
 refused 2 'names one disk' "$HIVEFS" rm web/disk0@latest
 refused 2 'no point left' "$HIVEFS" rm web@latest
 refused 2 'is no address' "$HIVEFS" show web
+"$HIVEFS" clone -q web@latest trial
+refused 2 'trial: is a clone.* hivefs discard' "$HIVEFS" rm trial
+"$HIVEFS" discard -q trial
 refused 2 'no machine' "$HIVEFS" show 'we b@latest'
 refused 2 'behind the @' "$HIVEFS" show web@yesterday
 refused 2 "'csh'" "$HIVEFS" completion csh
