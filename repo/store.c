@@ -37,8 +37,14 @@ const char *coll_name(enum coll c)
 
 char *doc_name(enum coll c, const struct key *key, char buf[DOC_NAME])
 {
+	const char *coll = coll_name(c);
+	size_t len = strlen(coll);
 	bool text = true;
-	int n = snprintf(buf, DOC_NAME, "%s ", coll_name(c));
+	int n;
+
+	/* one of the chunks is a chunk */
+	len -= coll[len - 1] == 's';
+	n = snprintf(buf, DOC_NAME, "%.*s ", (int)len, coll);
 
 	for (unsigned i = 0; i < key->len; i++)
 		text = text && isgraph(key->b[i]);

@@ -18,7 +18,7 @@ random_image b 24M 2
 
 "$MONGO_DROP" "$HIVEFS_REPO" chunks 7
 expect_exit 4 "$HIVEFS" verify --report-only
-expect_said '^hivefs: chunks [0-9a-f]{64}: fails its checksum'
+expect_said '^hivefs: chunk [0-9a-f]{64}: fails its checksum'
 expect_said '^web/disk0@.*: offset [0-9]+, length [0-9]+: chunk [0-9a-f]+ damaged'
 expect_exit 4 "$HIVEFS" restore web@latest out
 rm out.partial

@@ -298,7 +298,7 @@ static void damage(uint64_t at)
 	rec = find_record(1, k, 41);
 	flip_segment(1, rec.off + at);
 	assert_int_equal(store_get(s, COLL_CHUNKS, &k, &d), -EBADMSG);
-	assert_true(said("chunks 00000040") && said("segment 00000001"));
+	assert_true(said("chunk 00000040") && said("segment 00000001"));
 	assert_int_equal(store_get_many(s, COLL_CHUNKS, keys, 100, docs, NULL),
 		-EBADMSG);
 	assert_int_equal(
