@@ -100,13 +100,17 @@ static void print_text(const struct cli *c, const struct outcome *out)
 	char bytes[16];
 
 	printf("%" PRIu64 " point%s, %" PRIu64 " disk%s, %" PRIu64
-	       " clone%s, %" PRIu64 " map%s, %" PRIu64
-	       " chunk%s (%s) in %.1f s: ",
+	       " clone%s, %" PRIu64 " map%s, ",
 		res->n_points, plural(res->n_points), res->n_disks,
 		plural(res->n_disks), res->n_clones, plural(res->n_clones),
-		res->n_maps, plural(res->n_maps), res->n_chunks,
-		plural(res->n_chunks), size_text(res->bytes, bytes),
-		out->seconds);
+		res->n_maps, plural(res->n_maps));
+	if (o->metadata)
+		printf("which name chunks %" PRIu64 " time%s, ", res->n_chunks,
+			plural(res->n_chunks));
+	else
+		printf("%" PRIu64 " chunk%s (%s) ", res->n_chunks,
+			plural(res->n_chunks), size_text(res->bytes, bytes));
+	printf("in %.1f s: ", out->seconds);
 	if (res->n_damaged)
 		printf("%" PRIu64 " damaged or missing, %" PRIu64
 		       " range%s of disks affected\n",
