@@ -76,9 +76,9 @@ step() {
 	printf '\n\e[1m%s\e[0m\n' "$*" | plain
 }
 
-# Colours are for terminals.
+# Colours are for terminals whose owner wants them.
 plain() {
-	if [ -t 1 ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi
+	if [ -t 1 ] && [ -z "${NO_COLOR-}" ] && [ "${TERM:-dumb}" != dumb ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi
 }
 
 # timed CMD...: sets $took

@@ -4,11 +4,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "src/bytes.h"
 #include "src/log.h"
 #include "src/monotonic.h"
 #include "src/text.h"
@@ -30,13 +32,17 @@ struct line {
 
 /* Protects the terminal's line; taken after that of message.c, if at all. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool shown; /* lock */
+static bool shown;       /* lock */
+static size_t shown_len; /* lock */
+static bool plain;       /* a terminal that knows no escape sequences */
 static bool running;
 static struct line line;
 
 static void erase(void)
 {
-	if (shown)
+	if (shown && plain)
+		fprintf(stderr, "\r%*s\r", (int)shown_len, "");
+	else if (shown)
 		fputs("\r\033[K", stderr);
 	shown = false;
 }
@@ -106,7 +112,8 @@ static void draw(struct line *l)
 		width = ws.ws_col;
 	pthread_mutex_lock(&lock);
 	erase();
-	fprintf(stderr, "%.*s", (int)width - 1, text);
+	shown_len = MIN_OF(strlen(text), width - 1);
+	fprintf(stderr, "%.*s", (int)shown_len, text);
 	fflush(stderr);
 	shown = true;
 	pthread_mutex_unlock(&lock);
@@ -125,9 +132,14 @@ static void *draw_until_stopped(void *arg)
 void progress_begin(const struct cli *c, const char *what,
 	const _Atomic uint64_t *done, const _Atomic uint64_t *total)
 {
+	const char *term;
+
 	if (c->json || c->quiet || !isatty(STDERR_FILENO) ||
 		(c->progress && strcmp(c->progress, "never") == 0))
 		return;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): nothing sets it later */
+	term = getenv("TERM");
+	plain = !term || strcmp(term, "dumb") == 0;
 	line = (struct line){ .what = what, .done = done, .total = total };
 	line.begun = line.last_time = monotonic_seconds();
 	line.stop = eventfd(0, EFD_CLOEXEC);
