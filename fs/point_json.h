@@ -7,14 +7,9 @@
 #ifndef HIVEFS_POINT_JSON_H
 #define HIVEFS_POINT_JSON_H
 
-#include <jansson.h>
-
 #include "repo/point.h"
 
 /* RET is owned text that ends in a new line. */
 int must_check point_json(const struct point *p, char **ret);
-
-/* Only what is known; owned. */
-json_t *point_json_config(const struct machine_config *c);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "fs/point_json.h"
 #include "repo/label.h"
 #include "repo/point.h"
 #include "src/cleanup.h"
@@ -108,6 +107,23 @@ static json_t *marks(const struct label *l, bool bookmarks)
 	return list;
 }
 
+/* Only what is known. */
+static json_t *config_json(const struct machine_config *c)
+{
+	json_t *o = json_object();
+
+	if (c->memory)
+		json_object_set_new(o, "memory", json_bytes(c->memory));
+	if (c->cpus)
+		json_object_set_new(o, "cpus", json_integer(c->cpus));
+	if (c->firmware)
+		json_object_set_new(
+			o, "firmware", json_string(firmware_name(c->firmware)));
+	if (c->bus)
+		json_object_set_new(o, "bus", json_string(bus_name(c->bus)));
+	return o;
+}
+
 json_t *json_point(struct repo *r, const struct point *p)
 {
 	struct label l = { 0 };
@@ -131,7 +147,7 @@ json_t *json_point(struct repo *r, const struct point *p)
 		json_text(p->version ? p->version : ""), "disks", disks);
 	if (label_get(r, &p->id, &l) < 0)
 		l = (struct label){ 0 };
-	json_object_set_new(o, "config", point_json_config(&p->config));
+	json_object_set_new(o, "config", config_json(&p->config));
 	json_object_set_new(o, "tags", marks(&l, false));
 	json_object_set_new(o, "bookmarks", marks(&l, true));
 	json_object_set_new(o, "hold_until",
