@@ -431,8 +431,7 @@ static int fill(const struct point *p, const char *name, struct clone *c)
 	return 0;
 }
 
-/* Ends with this process. */
-static int make_temporary(struct clone *c)
+int clone_for_us(struct clone *c)
 {
 	char process[PROCESS_TEXT], host[PROCESS_HOST];
 
@@ -478,7 +477,7 @@ static int fork_over(struct repo *r, const struct point_id *point,
 		point_fini(&p);
 	}
 	if (err == 0 && temporary)
-		err = make_temporary(&c);
+		err = clone_for_us(&c);
 	for (size_t i = 0; err == 0 && i < old->retired.n; i++)
 		err = vec_add(&c.retired, old->retired.v[i]);
 	if (err == 0)

@@ -102,12 +102,16 @@ int must_check clone_fork(struct repo *r, const struct point *p,
 int must_check clone_fork_temporary(struct repo *r, const struct point *p,
 	const char *name, struct clone *ret);
 
+/* Makes C one that ends with this process; its document says so once stored. */
+int must_check clone_for_us(struct clone *c);
+
 /* Is it a temporary one whose process is gone for certain? */
 bool clone_is_abandoned(const struct clone *c);
 
 /*
- * Replaces the document by C where its version is C's, and counts that up.
- * -ESTALE, quietly, if it has moved on. Synced when it returns 0.
+ * Replaces the document by C where its version is C's, and counts that up; of
+ * version 0 inserts it. -ESTALE, quietly, if it has moved on, or is there
+ * already. Synced when it returns 0.
  */
 int must_check clone_swap(struct repo *r, struct clone *c);
 

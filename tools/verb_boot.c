@@ -7,13 +7,14 @@
 
 #include "formats/format.h"
 #include "repo/address.h"
-#include "repo/clone.h"
+#include "repo/clone_branch.h"
 #include "repo/location.h"
 #include "src/bytes.h"
 #include "src/exit.h"
 #include "src/log.h"
 #include "src/monotonic.h"
 #include "src/text.h"
+#include "src/url.h"
 #include "src/uuid.h"
 #include "tools/aftercare.h"
 #include "tools/cancel.h"
@@ -78,7 +79,7 @@ static const struct cli_option options[] = {
 		.arg = "SECONDS", .min = 1, .max = 86400,
 		.help = "with --headless: it must be up by then (300)" },
 	{ "print", 0, CLI_FLAG, offsetof(struct options, print),
-		.help = "show QEMU's command line, start nothing" },
+		.help = "show the commands that start it, start nothing" },
 	{ "libvirt", 0, CLI_FLAG, offsetof(struct options, libvirt),
 		.help = "show a domain for libvirt, start nothing" },
 	{ 0 },
@@ -90,9 +91,10 @@ struct job {
 	char *url;
 	char *mount; /* where it is mounted */
 	char *text;  /* what is started, for people */
-	/* of a point; else it is a clone that has the name below */
+	/* of a point, else of a clone */
 	bool is_point;
 	struct point_id point;
+	struct uuid from;
 	char *machine;
 	char clone[NAME_LEN + 1]; /* a name; empty: the point's own */
 	bool fork;                /* the clone is made for this */
@@ -125,20 +127,25 @@ static int add_disk(struct job *j, const char *name, uint32_t sector_size)
 	return 0;
 }
 
-/*
- * What a boot test of a clone writes goes to a file of QEMU's that has no name
- * from the moment it is made: so it is gone with QEMU, whoever is killed. But
- * it reads the clone itself, which nobody may write to meanwhile.
- */
-static int use_clone(struct job *j, struct repo *repo, const struct clone *c)
+/* It is for this run only: another clone, made for it. */
+static void name_temporary(struct job *j)
 {
-	struct stream_owner owner;
+	char id[UUID_TEXT];
+	struct uuid random = uuid_random();
+
+	j->fork = j->options->temporary || j->options->headless;
+	if (j->fork)
+		snprintf(j->clone, sizeof(j->clone), "boot-%.8s",
+			uuid_text(&random, id));
+}
+
+static int use_clone(struct job *j, const struct clone *c)
+{
 	int r = 0;
 
-	j->vm.snapshot = j->options->temporary || j->options->headless;
-	if (j->vm.snapshot && clone_arg_wait(repo, c, &owner) == 0)
-		return clone_arg_busy(c->name, &owner);
 	snprintf(j->clone, sizeof(j->clone), "%s", c->name);
+	name_temporary(j);
+	j->from = c->id;
 	j->text = strdup(c->name);
 	j->config = c->config;
 	for (size_t i = 0; r == 0 && i < c->disks.n; i++)
@@ -149,8 +156,6 @@ static int use_clone(struct job *j, struct repo *repo, const struct clone *c)
 static int use_point(struct job *j, struct repo *repo, const struct address *a)
 {
 	const struct point *p = &a->point;
-	char id[UUID_TEXT];
-	struct uuid random = uuid_random();
 	int r = 0;
 
 	if (a->disk)
@@ -163,10 +168,7 @@ static int use_point(struct job *j, struct repo *repo, const struct address *a)
 	j->machine = strdup(p->machine);
 	j->config = p->config;
 	j->text = cli_address(repo, p);
-	j->fork = j->options->temporary || j->options->headless;
-	if (j->fork)
-		snprintf(j->clone, sizeof(j->clone), "boot-%.8s",
-			uuid_text(&random, id));
+	name_temporary(j);
 	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
 		r = add_disk(j, p->disks.v[i].name, p->disks.v[i].sector_size);
 	return r;
@@ -186,7 +188,7 @@ static int look_up(struct job *j)
 		return r;
 	r = name_ok(word) ? clone_get(repo, &id, &c) : -ENOENT;
 	if (r == 0) {
-		r = use_clone(j, repo, &c);
+		r = use_clone(j, &c);
 		clone_fini(&c);
 	} else if (r == -ENOENT) {
 		r = address_resolve(repo, word, &a);
@@ -199,6 +201,37 @@ static int look_up(struct job *j)
 		return r;
 	r = mounted_find(&repo->uuid, &j->mount);
 	return r == -ENOENT ? 0 : r;
+}
+
+static int fork_point(const struct job *j, struct repo *repo)
+{
+	struct point p;
+	struct clone c;
+	int r = point_get(repo, &j->point, &p);
+
+	if (r < 0)
+		return r;
+	r = clone_fork_temporary(repo, &p, j->clone, &c);
+	point_fini(&p);
+	if (r == 0)
+		clone_fini(&c);
+	return r;
+}
+
+/* As it is now: somebody may be writing to it. */
+static int fork_clone(const struct job *j, struct repo *repo)
+{
+	struct stream_owner us = clone_arg_us(j->cli);
+	struct clone from, c;
+	int r = clone_get(repo, &j->from, &from);
+
+	if (r < 0)
+		return r;
+	r = clone_branch_temporary(repo, &from, j->clone, &us, &c);
+	clone_fini(&from);
+	if (r == 0)
+		clone_fini(&c);
+	return r;
 }
 
 /* The clone that this is for, and the mount if there is none. */
@@ -215,19 +248,15 @@ static int prepare(struct job *j)
 		r = aftercare_begin(&j->after);
 	if (r == 0 && j->fork) {
 		scoped(repo_closep) struct repo *repo = NULL;
-		struct clone c = { 0 };
-		struct point p;
 
 		r = cli_open(j->cli, 0, &repo);
 		if (r == 0) {
 			drop_abandoned(j->cli, repo);
-			r = point_get(repo, &j->point, &p);
+			r = j->is_point ? fork_point(j, repo)
+					: fork_clone(j, repo);
 		}
-		if (r == 0) {
-			r = clone_fork_temporary(repo, &p, j->clone, &c);
-			point_fini(&p);
-			clone_fini(&c);
-		}
+		if (r == -ENOENT)
+			r = fail(ENOENT, "%s: was removed meanwhile", j->text);
 	}
 	if (r == 0 && ours)
 		r = mounted_make(j->mount);
@@ -397,6 +426,89 @@ static int start(struct job *j, const struct words *command)
 	return r < 0 ? r : report(j, &line, monotonic_seconds() - begun);
 }
 
+static json_t *shown(const struct job *j)
+{
+	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:b}", "type", "summary",
+		"verb", "boot", "machine", json_text(j->text), "format",
+		j->vm.format, "mount", json_text(j->mount), "mounted",
+		(int)!j->after.mount);
+}
+
+static int show_domain(const struct job *j)
+{
+	scoped(freep) char *text = NULL;
+	json_t *json;
+	size_t len;
+	FILE *to;
+
+	if (!j->cli->json) {
+		vm_print_domain(stdout, &j->vm);
+		return EXIT_OK;
+	}
+	to = open_memstream(&text, &len);
+	if (!to)
+		return fail(ENOMEM, "boot: %m");
+	vm_print_domain(to, &j->vm);
+	if (fclose(to) != 0)
+		cli_no_memory();
+	json = shown(j);
+	json_object_set_new(json, "domain", json_text(text));
+	json_line(stdout, json);
+	return EXIT_OK;
+}
+
+static int print_line(const char *const *line)
+{
+	struct words words;
+	int r = words_make(line, &words);
+
+	if (r < 0)
+		return r;
+	words_print(stdout, &words);
+	words_fini(&words);
+	return 0;
+}
+
+/*
+ * What goes before it and behind it where a mount is made for it. A location
+ * that has a password in it is not shown.
+ */
+static int print_script(const struct job *j, const struct words *command)
+{
+	scoped(freep) char *public = url_public(j->url);
+	bool is_public = public && strcmp(public, j->url) == 0;
+	const char *const make[] = { "mkdir", j->mount, NULL };
+	const char *const mount[] = { "hivefs", "mount",
+		is_public ? j->url : j->mount, is_public ? j->mount : NULL,
+		NULL };
+	const char *const unmount[] = { "fusermount3", "-u", j->mount, NULL };
+	const char *const remove[] = { "rmdir", j->mount, NULL };
+	bool ours = j->after.mount;
+	int r = ours ? print_line(make) : 0;
+
+	if (r == 0 && ours)
+		r = print_line(mount);
+	words_print(stdout, command);
+	if (r == 0 && ours)
+		r = print_line(unmount);
+	return r == 0 && ours ? print_line(remove) : r;
+}
+
+static int show_command(const struct job *j, const struct words *command)
+{
+	json_t *json, *words;
+
+	if (!j->cli->json)
+		return print_script(j, command);
+	words = json_array();
+	for (size_t i = 0; i < command->n; i++)
+		json_array_append_new(words, json_text(command->v[i]));
+	json = shown(j);
+	json_object_set_new(json, "command", words);
+	json_line(stdout, json);
+	return EXIT_OK;
+}
+
 static int boot(struct job *j)
 {
 	const struct options *o = j->options;
@@ -405,34 +517,30 @@ static int boot(struct job *j)
 
 	if (r == 0)
 		r = vm_check(&j->vm, o->libvirt);
-	if (r == 0 && o->libvirt) {
-		vm_print_domain(stdout, &j->vm);
-		return EXIT_OK;
-	}
+	if (r == 0 && o->libvirt)
+		return show_domain(j);
 	if (r == 0)
 		r = vm_command(&j->vm, &command);
 	if (r < 0)
 		return r;
-	if (o->print)
-		words_print(stdout, &command);
-	else
-		r = start(j, &command);
+	r = o->print ? show_command(j, &command) : start(j, &command);
 	words_fini(&command);
 	return r;
 }
 
-/* What is only shown needs files that stay. */
-static int show(struct job *j)
+/* What is only shown: a command makes its files, a domain needs them to stay.
+ */
+static int check_shown(const struct job *j)
 {
-	if (!j->mount)
-		return fail(ENOENT,
-			"the repository is not mounted here, so there are no "
-			"files to name; see hivefs mount --help");
 	if (j->fork)
 		return cli_usage(j->cli,
 			"--print and --libvirt make no clone: without "
 			"--temporary and --headless");
-	return boot(j);
+	if (j->options->libvirt && !j->mount)
+		return fail(ENOENT,
+			"the repository is not mounted here, and a domain "
+			"needs files that stay: hivefs mount DIRECTORY first");
+	return 0;
 }
 
 static int check(const struct job *j)
@@ -462,7 +570,9 @@ static int run_job(struct job *j)
 	if (r != 0)
 		return r;
 	if (j->options->print || j->options->libvirt)
-		return show(j);
+		r = check_shown(j);
+	if (r != 0)
+		return r;
 	/* words of a command line are read by others: a password may be in it
 	 */
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */

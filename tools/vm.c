@@ -13,6 +13,7 @@
 #define QEMU "qemu-system-x86_64"
 #define AHCI_PORTS 6 /* of a controller */
 #define IDE_MAX 4
+#define WORDS_SHORT 4 /* stay on one line */
 
 /* Where distributions keep UEFI for virtual machines. */
 static const char *const firmwares[] = { "/usr/share/ovmf/OVMF.fd",
@@ -180,7 +181,10 @@ int vm_command(const struct vm *v, struct words *ret)
 		r = add(&w, "-name") ?: add(&w, "%s", v->name);
 	if (r == 0)
 		r = add(&w, "-machine")
-			    ?: add(&w, "pc,accel=%s", v->kvm ? "kvm" : "tcg");
+			    ?: add(&w, "pc,accel=%s%s", v->kvm ? "kvm" : "tcg",
+				       /* a BIOS says on the console, too, why
+					* it finds nothing to start */
+				       v->headless ? ",graphics=off" : "");
 	if (r == 0)
 		r = add(&w, "-cpu") ?: add(&w, "max");
 	if (r == 0)
@@ -208,6 +212,20 @@ int vm_command(const struct vm *v, struct words *ret)
 	return 0;
 }
 
+int words_make(const char *const *from, struct words *ret)
+{
+	struct words w = { 0 };
+	int r = 0;
+
+	for (; r == 0 && *from; from++)
+		r = add(&w, "%s", *from);
+	if (r < 0)
+		words_fini(&w);
+	else
+		*ret = w;
+	return r;
+}
+
 static bool is_plain(const char *word)
 {
 	return *word && word[strspn(word, "abcdefghijklmnopqrstuvwxyz"
@@ -217,11 +235,13 @@ static bool is_plain(const char *word)
 
 void words_print(FILE *to, const struct words *w)
 {
+	bool is_long = w->n > WORDS_SHORT;
+
 	for (size_t i = 0; i < w->n; i++) {
 		const char *p = w->v[i];
 
 		if (i)
-			fputs(w->v[i][0] == '-' ? " \\\n\t" : " ", to);
+			fputs(is_long && p[0] == '-' ? " \\\n\t" : " ", to);
 		if (is_plain(p)) {
 			fputs(p, to);
 			continue;

@@ -43,6 +43,9 @@ struct words vec(char *);
 int must_check vm_command(const struct vm *v, struct words *ret);
 void words_fini(struct words *w);
 
+/* Copies of FROM, which ends with NULL; none ends these. */
+int must_check words_make(const char *const *from, struct words *ret);
+
 /* As a shell takes it. */
 void words_print(FILE *to, const struct words *w);
 
