@@ -205,6 +205,7 @@ static int attempt(struct repo *r, const struct uuid *id, const char *name,
 
 	if (err < 0)
 		return err;
+	log_hold();
 	err = clone_judge(r, &from, copy_streams(r, &from, &c, us));
 	clone_fini(&from);
 	if (err == 0) {
