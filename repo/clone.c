@@ -10,12 +10,9 @@
 
 #include "repo/chunk.h"
 #include "repo/decode.h"
-#include "repo/label.h"
 #include "repo/machine.h"
 #include "repo/stream.h"
-#include "repo/writer.h"
 #include "src/log.h"
-#include "src/process.h"
 #include "src/text.h"
 
 void clone_fini(struct clone *c)
@@ -316,8 +313,7 @@ static struct doc doc_of(const struct clone *c, uint64_t version, bson_t *b)
 		.len = b->len };
 }
 
-/* Inserts it if C->version is 0, else replaces that version. */
-static int put(struct repo *r, struct clone *c)
+int clone_swap(struct repo *r, struct clone *c)
 {
 	bson_t b = BSON_INITIALIZER;
 	struct doc d = doc_of(c, c->version + 1, &b);
@@ -336,11 +332,6 @@ static int put(struct repo *r, struct clone *c)
 	return err == -ENOENT || err == -EEXIST ? -ESTALE : err;
 }
 
-int clone_swap(struct repo *r, struct clone *c)
-{
-	return put(r, c);
-}
-
 /* A discarded one in the place of one that was about to be inserted. */
 static int forbid(struct repo *r, const struct uuid *id)
 {
@@ -350,7 +341,7 @@ static int forbid(struct repo *r, const struct uuid *id)
 		.created = time(NULL),
 		.discarded = true };
 
-	return put(r, &c);
+	return clone_swap(r, &c);
 }
 
 int clone_fence(struct repo *r, const struct uuid *id, uint64_t version)
@@ -367,7 +358,7 @@ int clone_fence(struct repo *r, const struct uuid *id, uint64_t version)
 		return err == -ENOENT ? 0 : err;
 	/* another version: it has published, or is fenced already */
 	if (c.version == version)
-		err = put(r, &c);
+		err = clone_swap(r, &c);
 	clone_fini(&c);
 	return err == -ESTALE ? 0 : err;
 }
@@ -402,137 +393,6 @@ int clone_forget(struct repo *r, const struct clone *c,
 	bson_destroy(&b);
 	free(less.retired.v);
 	return err == -ENOENT ? -ESTALE : err;
-}
-
-static int fill(const struct point *p, const char *name, struct clone *c)
-{
-	c->base = p->id;
-	c->machine = strdup(p->machine);
-	c->name = name ? strdup(name) : NULL;
-	c->created = time(NULL);
-	c->config = p->config;
-	if (!c->machine || (name && !c->name))
-		return fail(ENOMEM, "clone: %m");
-	for (size_t i = 0; i < p->disks.n; i++) {
-		const struct point_disk *from = &p->disks.v[i];
-		struct clone_disk d = { .size = from->size,
-			.sector_size = from->sector_size,
-			.root = from->root,
-			.data = from->stats.data,
-			.lost = from->stats.lost,
-			.stream = uuid_random() };
-
-		d.name = strdup(from->name);
-		if (!d.name || vec_add(&c->disks, d) < 0) {
-			free(d.name);
-			return fail(ENOMEM, "clone: %m");
-		}
-	}
-	return 0;
-}
-
-int clone_for_us(struct clone *c)
-{
-	char process[PROCESS_TEXT], host[PROCESS_HOST];
-
-	process_text(process);
-	process_host(host);
-	c->process = strdup(process);
-	c->host = strdup(host);
-	return c->process && c->host ? 0 : fail(ENOMEM, "clone: %m");
-}
-
-bool clone_is_abandoned(const struct clone *c)
-{
-	enum process_state state;
-	char host[PROCESS_HOST];
-
-	if (!c->process)
-		return false;
-	process_host(host);
-	state = process_state(c->process);
-	return state == PROCESS_DEAD ||
-	       (state == PROCESS_OTHER_BOOT && strcmp(c->host, host) == 0);
-}
-
-/*
- * OLD is the document in the way, discarded, or of version 0 if there is none.
- * The point is read after registering: what it reaches then is safe from a
- * collection until we sign off.
- */
-static int fork_over(struct repo *r, const struct point_id *point,
-	const char *name, bool temporary, const struct clone *old,
-	struct clone *ret)
-{
-	struct clone c = { .id = old->id, .version = old->version };
-	struct writer *w;
-	struct point p;
-	int err = writer_begin(r, WRITER_CLONE, &c.id, c.version, &w);
-
-	if (err < 0)
-		return err;
-	err = point_get(r, point, &p);
-	if (err == 0) {
-		err = fill(&p, name, &c);
-		point_fini(&p);
-	}
-	if (err == 0 && temporary)
-		err = clone_for_us(&c);
-	for (size_t i = 0; err == 0 && i < old->retired.n; i++)
-		err = vec_add(&c.retired, old->retired.v[i]);
-	if (err == 0)
-		err = put(r, &c);
-	writer_end(w);
-	if (err == 0 && !name) {
-		err = point_keep(r, point);
-		if (err == -ENOENT && clone_drop(r, &c) < 0)
-			log_warn(
-				"clone: of a point that was removed meanwhile");
-	}
-	if (err < 0)
-		clone_fini(&c);
-	else
-		*ret = c;
-	return err;
-}
-
-static int branch_off(struct repo *r, const struct point *p, const char *name,
-	bool temporary, struct clone *ret)
-{
-	struct uuid id = name ? clone_named_id(name) : clone_own_id(&p->id);
-	int err;
-
-	do {
-		struct clone old = { 0 };
-
-		err = clone_read(r, &id, &old);
-		if (err == 0 && !old.discarded) {
-			if (!name) {
-				*ret = old;
-				return 0;
-			}
-			clone_fini(&old);
-			return -EEXIST;
-		}
-		if (err == 0 || err == -ENOENT) {
-			old.id = id;
-			err = fork_over(r, &p->id, name, temporary, &old, ret);
-		}
-		clone_fini(&old);
-	} while (err == -ESTALE);
-	return err;
-}
-
-int clone_fork(struct repo *r, const struct point *p, const char *name,
-	struct clone *ret)
-{
-	return branch_off(r, p, name, false, ret);
-}
-
-int clone_fork_temporary(struct repo *r, const struct point *p,
-	const char *name, struct clone *ret)
-{
-	return branch_off(r, p, name, true, ret);
 }
 
 static int retire(struct clone *c)
