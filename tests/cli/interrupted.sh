@@ -39,16 +39,18 @@ stopped() {
 	[ "$(grep -c interrupted said)" = 1 ] || fail "does not say so"
 }
 
-# a background job of a shell ignores SIGINT, unless it is told otherwise
+# a background job of a shell ignores SIGINT, unless it is told otherwise, and
+# whoever runs this may ignore SIGHUP
 cat >hearing.py <<'PY'
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 PY
 stopped TERM 143 "$HIVEFS" backup web "$uri"
 stopped INT 130 python3 hearing.py "$HIVEFS" backup web "$uri"
 # a terminal that is closed
-stopped HUP 129 "$HIVEFS" backup web "$uri"
+stopped HUP 129 python3 hearing.py "$HIVEFS" backup web "$uri"
 [ -z "$(find repo -name '*.tmp')" ] || fail "left something: $(find repo)"
 [ "$(points)" = 0 ] || fail "an interrupted backup made a point"
 "$HIVEFS" backup -q web a
