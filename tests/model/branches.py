@@ -2,8 +2,10 @@
 """Clones as the walk knows them: every disk a plain buffer beside the file."""
 
 import errno
+import json
 import mmap
 import os
+import time
 
 from content import (PAGE, Disk, difference, punch_hole, read_direct,
                      read_fully, zero_range)
@@ -11,6 +13,7 @@ from program import Failure
 
 MIB = 1 << 20
 SECTOR = 512
+FRESH = 3  # seconds for the kernel to forget a name, or to close a file
 
 # what a file answers whose daemon is dead; EIO comes from the kernel's own
 # page cache, so where it may be taken for that, the daemon was killed
@@ -29,10 +32,25 @@ class Point:
         self.disks = disks  # name -> bytes
 
     def directory(self, mount):
-        """All but the first of a second, removed or not, have their alias."""
+        """
+        All but the first of a second, removed or not, have their alias. The
+        kernel may remember for a moment that there was no such name, and what
+        was removed; who it is is in point.json.
+        """
         first = os.path.join(mount.path, "vm", self.time.replace(":", ""))
         other = f"{first}-{self.alias}"
-        return other if os.path.isdir(other) else first
+        end = time.monotonic() + FRESH
+        while time.monotonic() < end:
+            for path in (other, first):
+                try:
+                    with open(os.path.join(path, "point.json"), "rb") as f:
+                        if json.load(f)["alias"] == self.alias:
+                            return path
+                except OSError as e:
+                    if e.errno in DEAD:
+                        return other
+            time.sleep(0.02)
+        return other
 
     def address(self, rng, disk=None):
         machine = f"vm/{disk}" if disk else "vm"

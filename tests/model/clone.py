@@ -27,7 +27,7 @@ import time
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from branches import DEAD, MIB, SECTOR, Branch, Change, Point
+from branches import DEAD, FRESH, MIB, SECTOR, Branch, Change, Point
 from content import Disk, difference
 from mounted import Mount, usable
 from program import Failure, Program
@@ -37,7 +37,6 @@ STEPS_A_REPOSITORY = 2500
 POINTS_MAX = 7
 BRANCHES_MAX = 5  # a point's own; those with a name come on top
 NAMES = ("try", "b.2", "Lab_3")
-FRESH = 3  # seconds for the kernel to forget a name, or to close a file
 
 
 class Writer(threading.Thread):
@@ -179,7 +178,6 @@ class Walk:
         point = point or self.rng.choice(self.points)
         for disk, want in point.disks.items():
             if self.rng.random() < 0.5 and self.mount.process:
-                self.wait_for(point.directory(self.mount))
                 with open(os.path.join(point.directory(self.mount), "ro",
                                        disk + ".img"), "rb") as f:
                     got = f.read()
