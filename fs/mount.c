@@ -53,17 +53,28 @@ struct mount {
 	atomic_bool served;
 };
 
+/* That of this process, until it is served. */
+static _Atomic(struct fuse_session *) beginning;
+
+/*
+ * The kernel asks once whether a file system is there. Where libfuse has to
+ * refuse that, as without memory, it would wait for good for what never comes.
+ */
 __attribute__((format(printf, 2, 0))) static void log_fuse(
 	enum fuse_log_level level, const char *fmt, va_list ap)
 {
+	struct fuse_session *session = atomic_load(&beginning);
 	char text[1024];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	text[strcspn(text, "\n")] = 0;
-	if (level <= FUSE_LOG_ERR)
-		log_error("%s", text);
-	else
+	if (level > FUSE_LOG_ERR) {
 		log_info("%s", text);
+		return;
+	}
+	log_error("%s", text);
+	if (session)
+		fuse_session_exit(session);
 }
 
 static void ready(void *arg)
@@ -72,6 +83,7 @@ static void ready(void *arg)
 
 	mountpoint_readahead(m->path, READAHEAD);
 	atomic_store(&m->served, true);
+	atomic_store(&beginning, NULL);
 	if (!daemon_ready(&m->daemon))
 		fuse_session_exit(m->session);
 }
@@ -128,11 +140,12 @@ static int loop(struct mount *m)
 	fuse_loop_cfg_set_max_threads(
 		config, THREADS_MAX + (m->options.read_only ? 0 : WRITERS_MAX));
 	fuse_loop_cfg_set_idle_threads(config, THREADS_MAX);
+	atomic_store(&beginning, m->session);
 	r = fuse_session_loop_mt(m->session, config);
+	atomic_store(&beginning, NULL);
 	fuse_loop_cfg_destroy(config);
 	if (!atomic_load(&m->served) && r >= 0)
-		return fail(EIO,
-			"mountpoint %s: unmounted before it was served",
+		return fail(EIO, "mountpoint %s: ended before it was served",
 			m->path);
 	/* the number of a signal: told to end, and did */
 	return r > 0 ? 0 : r;
