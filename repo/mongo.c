@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "src/bytes.h"
 #include "src/log.h"
 #include "src/url.h"
 
@@ -74,6 +76,9 @@ static int parse(struct mongo *m, const char *url, mongoc_uri_t **ret)
 					 "MongoDB server",
 					 m->name)
 			       : fail(EINVAL, "%s: %s", m->name, e.message);
+	m->tls = mongoc_uri_get_tls(uri);
+	m->has_user = mongoc_uri_get_username(uri) ||
+		      mongoc_uri_get_auth_mechanism(uri);
 	set_concerns(uri);
 	mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
 		mongoc_uri_get_option_as_int32(
@@ -88,16 +93,48 @@ static int parse(struct mongo *m, const char *url, mongoc_uri_t **ret)
 	return m->db ? 0 : fail(ENOMEM, "%s: %m", m->name);
 }
 
+/* Of the library one would hear only that no server answers. */
+static int check_files(const struct mongo *m, const mongoc_uri_t *uri)
+{
+	static const char *const options[] = { MONGOC_URI_TLSCAFILE,
+		MONGOC_URI_TLSCERTIFICATEKEYFILE };
+
+	for (unsigned i = 0; i < N_ELEMS(options); i++) {
+		const char *file =
+			mongoc_uri_get_option_as_utf8(uri, options[i], NULL);
+
+		if (file && access(file, R_OK) < 0)
+			return fail(EACCES, "%s: %s: %s cannot be read",
+				m->name, options[i], file);
+	}
+	return 0;
+}
+
+/* The library's sentence ends with a full stop, or none. */
+static int fail_pool(const struct mongo *m, const bson_error_t *e)
+{
+	size_t len = strlen(e->message);
+
+	len -= len > 0 && e->message[len - 1] == '.';
+	return fail(EIO, "%s: %s%.*s", m->name,
+		e->domain == MONGOC_ERROR_STREAM
+			? "DNS does not say which servers these are: "
+			: "",
+		(int)len, e->message);
+}
+
 static int connect_pool(struct mongo *m, const char *url)
 {
 	mongoc_uri_t *uri = NULL;
 	bson_error_t e = { 0 };
 	int r = parse(m, url, &uri);
 
+	if (r == 0)
+		r = check_files(m, uri);
 	if (r == 0) {
 		m->pool = mongoc_client_pool_new_with_error(uri, &e);
 		if (!m->pool)
-			r = fail(EIO, "%s: %s", m->name, e.message);
+			r = fail_pool(m, &e);
 		else
 			mongoc_client_pool_set_error_api(m->pool, 2);
 	}

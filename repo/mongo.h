@@ -24,6 +24,7 @@ struct mongo {
 	char *db;
 	char *name; /* the URI as messages may show it */
 	unsigned flags;
+	bool tls, has_user;       /* by the URI */
 	int64_t patience;         /* ms that a call goes on trying */
 	struct silences silences; /* of owners of streams */
 	struct mongo_wait wait;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <time.h>
 
 #include "repo/mongo.h"
@@ -104,6 +105,39 @@ bool mongo_again(
 	return true;
 }
 
+/* What else it may be than a server that is down. */
+static const char *hint(const struct mongo *m, const bson_error_t *e)
+{
+	bool tls_fails = strstr(e->message, "TLS handshake failed");
+
+	if (e->domain != MONGOC_ERROR_SERVER_SELECTION)
+		return "";
+	/* there was none, or no reason was known yet */
+	if (m->tls && (tls_fails || !strchr(e->message, '[')))
+		return "; the server may not speak TLS";
+	if (!strstr(e->message, "Failed to read"))
+		return "";
+	return m->tls ? "; the server may want a certificate of this client "
+			"(tlsCertificateKeyFile)"
+		      : "; the server may want TLS (tls=true)";
+}
+
+static int fail_unreachable(
+	const struct mongo *m, const struct mongo_try *t, const bson_error_t *e)
+{
+	const char *text = strstr(e->message, "certificate verify failed");
+	const char *why = text ? strstr(text, "): ") : NULL;
+
+	if (why)
+		return fail(EACCES,
+			"%s: the server's certificate is not accepted: %.*s",
+			m->name, (int)strcspn(why + 3, "]"), why + 3);
+	/* the library's reasons, one for each server, are in brackets */
+	text = strchr(e->message, '[');
+	return fail(EIO, "%s: %s: no server answers: %s%s", m->name, t->what,
+		text ? text : e->message, hint(m, e));
+}
+
 int mongo_fail(
 	const struct mongo *m, const struct mongo_try *t, const bson_error_t *e)
 {
@@ -112,6 +146,11 @@ int mongo_fail(
 			"%s: the server does not accept the user or the "
 			"password",
 			m->name);
+	if (is_servers(e) && e->code == CODE_UNAUTHORIZED && !m->has_user)
+		return fail(EACCES,
+			"%s: %s: the server wants a user and a password, and "
+			"the URI has none",
+			m->name, t->what);
 	if (is_servers(e) && e->code == CODE_UNAUTHORIZED)
 		return fail(EACCES, "%s: %s: the user has no permission: %s",
 			m->name, t->what, e->message);
@@ -125,8 +164,7 @@ int mongo_fail(
 			"cannot work with: %s",
 			m->name, e->message);
 	if (is_network(e))
-		return fail(EIO, "%s: %s: no server answers: %s", m->name,
-			t->what, e->message);
+		return fail_unreachable(m, t, e);
 	return fail(EIO, "%s: %s: %s (code %" PRIu32 ")", m->name, t->what,
 		e->message, e->code);
 }

@@ -128,9 +128,12 @@ static bool check_server(struct server *s)
 	if (d) {
 		say_kind(s, d);
 		mongoc_server_description_destroy(d);
-	} else if (mongo_fail(s->m, &t, &e) < 0) {
+	} else {
 		probe_heard(s->p, "server", PROBE_FAILED,
-			"see that it runs and can be reached from here");
+			mongo_fail(s->m, &t, &e) == -EACCES
+				? "see tlsCAFile in the URI"
+				: "see that it runs and can be reached from "
+				  "here");
 	}
 	mongoc_client_pool_push(s->m->pool, client);
 	return d && check_answer(s);
@@ -199,7 +202,9 @@ static void check_role(struct server *s, bool *ret_writable)
 	}
 	if (!best) {
 		probe_heard(s->p, "permissions", PROBE_FAILED,
-			"give the user a role of hivefs-mongodb(7)");
+			s->m->has_user
+				? "give the user a role of hivefs-mongodb(7)"
+				: NULL);
 		return;
 	}
 	*ret_writable = best > &roles[0];
@@ -255,11 +260,10 @@ static bool check_made(struct server *s, const char *coll)
 	bson_t *command = BCON_NEW("collStats", BCON_UTF8(coll));
 	const char *how = NULL;
 	bson_iter_t it, sub;
-	bool ok = true;
 	bson_t reply;
+	bool ok = mongo_command(s->m, "collections", command, &reply) == 0;
 
-	if (mongo_command(s->m, "collections", command, &reply) == 0 &&
-		bson_iter_init(&it, &reply) &&
+	if (ok && bson_iter_init(&it, &reply) &&
 		bson_iter_find_descendant(
 			&it, "wiredTiger.creationString", &sub) &&
 		BSON_ITER_HOLDS_UTF8(&sub))
@@ -273,7 +277,7 @@ static bool check_made(struct server *s, const char *coll)
 			"turns that off",
 			coll);
 	}
-	if (s->router && !says_true(&reply, "sharded")) {
+	if (ok && s->router && !says_true(&reply, "sharded")) {
 		ok = false;
 		probe_say(s->p, "collections", PROBE_WARNING,
 			"%s is on one shard: sh.shardCollection(\"%s.%s\", "

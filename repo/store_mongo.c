@@ -49,28 +49,47 @@ static int parse_marker(
 	return 0;
 }
 
-/* -ENOENT, quietly, if there is none. No second try: the user is waiting. */
-static int read_marker(struct mongo *m, struct uuid *ret)
+/* One try. *ret_broken: of a query that broke off; the return value is 0 then.
+ */
+static int query_marker(struct mongo *m, struct uuid *ret,
+	bson_error_t *ret_error, bool *ret_broken)
 {
 	struct mongo_coll c = mongo_take(m, STORE_COLL);
-	struct mongo_try t = mongo_try("open");
 	bson_t *filter = BCON_NEW("_id", BCON_UTF8(STORE_ID));
 	mongoc_cursor_t *cursor =
 		mongoc_collection_find_with_opts(c.c, filter, NULL, NULL);
 	const bson_t *b;
-	bson_error_t e;
-	int r;
+	int r = 0;
 
+	*ret_broken = false;
 	if (mongoc_cursor_next(cursor, &b))
 		r = parse_marker(m, b, ret);
-	else if (mongoc_cursor_error(cursor, &e))
-		r = mongo_fail(m, &t, &e);
+	else if (mongoc_cursor_error(cursor, ret_error))
+		*ret_broken = true;
 	else
 		r = -ENOENT;
 	mongoc_cursor_destroy(cursor);
 	bson_destroy(filter);
 	mongo_give(&c);
 	return r;
+}
+
+/*
+ * -ENOENT, quietly, if there is none. Where no server is found there is no
+ * second try: the user is waiting.
+ */
+static int read_marker(struct mongo *m, struct uuid *ret)
+{
+	struct mongo_try t = mongo_try("open");
+	bson_error_t e;
+	bool broken;
+	int r;
+
+	do
+		r = query_marker(m, ret, &e, &broken);
+	while (broken && e.domain != MONGOC_ERROR_SERVER_SELECTION &&
+		mongo_again(m, &t, &e));
+	return broken ? mongo_fail(m, &t, &e) : r;
 }
 
 bool mongo_exists(const char *url)

@@ -32,6 +32,13 @@ proxy_end
 proxy $never 0 denied
 refused 1 'the user has no permission' "$HIVEFS" points
 proxy_end
+# at the very first message: the server steps down, or ends
+for fault in primary closing before; do
+	proxy 1 $never $fault
+	"$HIVEFS" points >"$scratch/points"
+	proxy_end
+	[ "$n_faults" = 1 ] || fail "$fault: $n_faults faults"
+done
 proxy $never 0 before 200
 "$HIVEFS" restore -q web@latest - | cmp - "$scratch/a"
 proxy_end
