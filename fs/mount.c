@@ -12,6 +12,7 @@
 
 #include "fs/daemon.h"
 #include "fs/fs.h"
+#include "fs/json.h"
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/options.h"
@@ -77,10 +78,29 @@ __attribute__((format(printf, 2, 0))) static void log_fuse(
 		fuse_session_exit(session);
 }
 
+/* With --json, what the command has to say. */
+static void say_mounted(const struct mount *m)
+{
+	scoped(freep) char *url = url_public(m->url);
+	json_t *o = json_object();
+
+	json_add_text(o, "type", "summary");
+	json_add_text(o, "verb", "mount");
+	json_add_text(o, "repository", url ? url : "");
+	json_add_text(o, "mountpoint", m->path);
+	json_object_set_new(o, "read_only", json_boolean(m->options.read_only));
+	json_dumpf(o, stdout, JSON_COMPACT);
+	json_decref(o);
+	putchar('\n');
+	fflush(stdout);
+}
+
 static void ready(void *arg)
 {
 	struct mount *m = arg;
 
+	if (m->options.json)
+		say_mounted(m);
 	mountpoint_readahead(m->path, READAHEAD);
 	atomic_store(&m->served, true);
 	atomic_store(&beginning, NULL);
@@ -268,6 +288,11 @@ int mount_main(const char *repo, int argc, char **argv)
 
 	if (r < 0)
 		return exit_code(r);
+	if (m.options.quiet)
+		log_set_level(LOG_LEVEL_WARN);
+	if (m.options.verbose)
+		/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
+		setenv("HIVEFS_DEBUG", "all", 0);
 	if (m.options.help) {
 		fputs(options_help, stdout);
 		code = EXIT_OK;

@@ -14,7 +14,7 @@
 #include "src/text.h"
 
 const char options_help[] =
-	"usage: hivefs [REPOSITORY] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n"
+	"Usage: hivefs [mount] [REPOSITORY] MOUNTPOINT [-o OPTIONS] [-f] [-d]\n"
 	"\n"
 	"Shows every recovery point of a repository as files.\n"
 	"\n"
@@ -23,6 +23,11 @@ const char options_help[] =
 	"  -f, --foreground       stay in the foreground, messages on stderr\n"
 	"  -d, --debug            the same, and show every request\n"
 	"  -h, --help             this text\n"
+	"      --json             the outcome as a line of JSON (not with "
+	"-f)\n"
+	"      --progress WHEN    auto or never, as for every verb\n"
+	"  -q, --quiet            errors and warnings only\n"
+	"  -v, --verbose          also say what goes on inside (with -f)\n"
 	"  -o OPTION[,OPTION]...\n"
 	"      cache=SIZE         memory for decoded data (256M)\n"
 	"      uid=N, gid=N       owner of all files (who mounts)\n"
@@ -229,6 +234,10 @@ static int parse_words(struct mount_options *o, int argc, char **argv)
 		{ "foreground", no_argument, NULL, 'f' },
 		{ "debug", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "progress", required_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c, r = 0;
@@ -237,7 +246,8 @@ static int parse_words(struct mount_options *o, int argc, char **argv)
 	optind = 0; /* glibc: from the beginning */
 	while (r == 0 &&
 		/* NOLINTNEXTLINE(concurrency-mt-unsafe): before threads */
-		(c = getopt_long(argc, argv, ":r:o:fdh", words, NULL)) != -1) {
+		(c = getopt_long(argc, argv, ":r:o:fdhqv", words, NULL)) !=
+			-1) {
 		switch (c) {
 		case 'r':
 			o->repo = optarg;
@@ -255,6 +265,23 @@ static int parse_words(struct mount_options *o, int argc, char **argv)
 		case 'h':
 			o->help = true;
 			return 0;
+		case 'q':
+			o->quiet = true;
+			break;
+		case 'v':
+			o->verbose = true;
+			break;
+		case 'j':
+			o->json = true;
+			break;
+		case 'p': /* there is none to show */
+			if (strcmp(optarg, "auto") != 0 &&
+				strcmp(optarg, "never") != 0)
+				r = fail(EINVAL,
+					"--progress: '%s' is not auto or "
+					"never; see hivefs mount --help",
+					optarg);
+			break;
 		case ':':
 			return fail(EINVAL, "option '%s' needs an argument",
 				argv[optind - 1]);
@@ -264,6 +291,9 @@ static int parse_words(struct mount_options *o, int argc, char **argv)
 				argv[optind - 1]);
 		}
 	}
+	if (r == 0 && o->json && o->foreground)
+		return fail(EINVAL, "--json: is not for -f and -d, whose "
+				    "messages are those of a daemon");
 	return r ? r : parse_operands(o, argc - optind, argv + optind);
 }
 

@@ -25,6 +25,7 @@ struct mount_options {
 	bool foreground;
 	bool debug;
 	bool read_only;
+	bool json, quiet, verbose;
 	uint64_t cache;   /* bytes */
 	uint32_t formats; /* rows of formats that are shown, as bits */
 	bool vmfs, full_blocks, many_writers, takeover;

@@ -8,6 +8,7 @@
 
 #include "fs/mount.h"
 #include "src/exit.h"
+#include "tools/message.h"
 #include "tools/verbs.h"
 
 /* `-r REPO` or `--repo=REPO` before the verb; returns how many words it took.
@@ -50,6 +51,21 @@ static void verb_first(int argc, char **argv)
 	argv[1] = verb;
 }
 
+/* NAMED: by the verb. A daemon's own messages are no affair of message.h. */
+static int mount(const char *repo, int argc, char **argv, bool named)
+{
+	bool json = message_wants_json(argc - 1, argv + 1);
+	int code = EXIT_USAGE;
+
+	if (json)
+		message_begin(true);
+	if (named || !verb_mistyped(argc - 1, argv + 1))
+		code = mount_main(repo, argc, argv);
+	if (json)
+		message_end(code);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	const char *repo = NULL;
@@ -64,10 +80,8 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		verb_first(argc, argv);
 	if (argc > 1 && strcmp(argv[1], "mount") == 0)
-		return mount_main(repo, argc - 1, argv + 1);
+		return mount(repo, argc - 1, argv + 1, true);
 	if (argc < 2 || is_verb(argv[1]))
 		return verb_main(repo, argc - 1, argv + 1);
-	if (verb_mistyped(argv[1], argc == 2))
-		return EXIT_USAGE;
-	return mount_main(repo, argc, argv);
+	return mount(repo, argc, argv, false);
 }

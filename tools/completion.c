@@ -26,14 +26,13 @@ static void print_verbs(FILE *to)
 		fprintf(to, "%s%s", v == verbs ? "" : " ", (*v)->name);
 }
 
-/* Calls FN for the options of V, with the global ones where it has them. */
+/* Calls FN for the options of V and the global ones. */
 static void each_option(FILE *to, const struct verb *v,
 	void (*fn)(FILE *to, const struct verb *v, const struct cli_option *o))
 {
 	for (const struct cli_option *o = v->options; o && o->name; o++)
 		fn(to, v, o);
-	for (const struct cli_option *o = cli_global_options; v->run && o->name;
-		o++)
+	for (const struct cli_option *o = cli_global_options; o->name; o++)
 		fn(to, v, o);
 }
 

@@ -57,9 +57,7 @@ void help_print(const struct verb *v)
 		printf("\nOptions:\n");
 		print_options(v->options);
 	}
-	if (v->run) {
-		printf("\nOptions of every verb:\n");
-		print_options(cli_global_options);
-	}
+	printf("\nOptions of every verb:\n");
+	print_options(cli_global_options);
 	printf("\nThe manual page hivefs-%s(1) says more.\n", v->name);
 }

@@ -67,6 +67,14 @@ static void json_sink(enum log_level level, const char *text)
 	pthread_mutex_unlock(&lock);
 }
 
+bool message_wants_json(int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--json") == 0)
+			return true;
+	return false;
+}
+
 void message_begin(bool json)
 {
 	log_set_sink(json ? json_sink : text_sink);

@@ -12,6 +12,9 @@
 
 #include <stdbool.h>
 
+/* Also if --json comes behind the mistake that must be told as JSON. */
+bool message_wants_json(int argc, char **argv);
+
 /* To be called before any thread is started. */
 void message_begin(bool json);
 

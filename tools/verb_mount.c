@@ -7,15 +7,13 @@
 
 static const struct cli_option options[] = {
 	{ "options", 'o', CLI_TEXT, 0, .arg = "OPTION[,OPTION]...",
-		.help = "cache=SIZE, uid=, gid=, umask=, allow_other and what "
-			"fstab has for every file system" },
+		.help = "ro, formats=, cache=SIZE, uid=, gid=, umask=, "
+			"allow_other and others (hivefs mount --help), and "
+			"what fstab has for every file system" },
 	{ "foreground", 'f', CLI_FLAG, 0,
 		.help = "stay in the foreground, messages on stderr" },
 	{ "debug", 'd', CLI_FLAG, 0,
 		.help = "the same, and show every request" },
-	{ "repo", 'r', CLI_TEXT, 0, .arg = "REPOSITORY",
-		.help = "a path or URL, as for every verb" },
-	{ "help", 'h', CLI_FLAG, 0, .help = "explain the options" },
 	{ 0 },
 };
 

@@ -110,10 +110,12 @@ static const char *elsewhere(const char *word)
 	return NULL;
 }
 
-bool verb_mistyped(const char *word, bool alone)
+bool verb_mistyped(int argc, char **argv)
 {
+	const char *word = argv[0];
 	const char *names[64];
 	const char *near;
+	bool alone = true;
 	size_t n = 0;
 
 	if (word[0] == '-' || strchr(word, '/'))
@@ -124,6 +126,8 @@ bool verb_mistyped(const char *word, bool alone)
 	/* cppcheck-suppress arrayIndexOutOfBoundsCond ; ends with NULL */
 	for (; n < sizeof(names) / sizeof(names[0]) && verbs[n]; n++)
 		names[n] = verbs[n]->name;
+	for (int i = 1; i < argc; i++)
+		alone = alone && argv[i][0] == '-';
 	near = elsewhere(word) ?: cli_nearest(word, names, n, sizeof(names[0]));
 	if (!near && !alone)
 		return false;
@@ -131,15 +135,6 @@ bool verb_mistyped(const char *word, bool alone)
 		word, near ? ", maybe " : "", near ? near : "",
 		near ? " is meant" : "");
 	return true;
-}
-
-/* --json may come behind the mistake that must be told as JSON. */
-static bool wants_json(int argc, char **argv)
-{
-	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--json") == 0)
-			return true;
-	return false;
 }
 
 static int run(struct cli *c)
@@ -183,7 +178,7 @@ int verb_main(const char *repo, int argc, char **argv)
 	c.verb = verb_find(argv[0]);
 	if (!c.verb)
 		c.verb = by_option(argv[0]);
-	message_begin(wants_json(argc - 1, argv + 1));
+	message_begin(message_wants_json(argc - 1, argv + 1));
 	code = cli_parse(&c, argc - 1, argv + 1);
 	if (code == EXIT_OK && c.help)
 		help_print(c.verb);

@@ -17,10 +17,10 @@ bool is_verb(const char *word);
 int verb_at(int argc, char **argv);
 
 /*
- * Is WORD, which is nothing that is there, a slip of a verb? Logged if so.
- * ALONE: nothing follows it, so it is no repository either.
+ * Is ARGV[0], which is nothing that is there, a slip of a verb? Logged if so.
+ * If no operand follows it, it is no repository either.
  */
-bool verb_mistyped(const char *word, bool alone);
+bool verb_mistyped(int argc, char **argv);
 
 /*
  * Runs `hivefs [-r REPO] VERB …`, ARGV[0] being the verb. Returns the exit

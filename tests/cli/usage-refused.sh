@@ -55,6 +55,8 @@ mkdir mnt
 refused 2 "'list': neither a verb nor a directory, maybe points" "$HIVEFS" list
 refused 2 "'umount': neither .* maybe umount\\(8\\)" "$HIVEFS" umount x
 refused 2 "'nonsense': neither a verb nor a directory; see" "$HIVEFS" nonsense
+expect_exit 2 "$HIVEFS" nonsense --json
+jq -e '.type == "error" and .code == 2' stderr >/dev/null || fail "$(<stderr)"
 refused 10 'repo2: not a hivefs repository' "$HIVEFS" repo2 "$scratch/mnt"
 [ "$(points)" = 1 ] || fail "something was done all the same"
 

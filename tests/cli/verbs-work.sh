@@ -51,6 +51,16 @@ same a out
 json_of "$HIVEFS" verify --json
 [ "$(summary '.damaged == 0 and .points == 3')" = true ] || fail "verify"
 json_of "$HIVEFS" verify --metadata --json
+if [ -w /dev/fuse ]; then
+	mount_point m
+	json_of "$HIVEFS" mount "$m" -o ro --json
+	[ "$(summary '"\(.verb) \(.read_only) \(.mountpoint)"')" = "mount true $m" ] ||
+		fail "mount: $(<json)"
+	expect_exit 11 "$HIVEFS" --json "$m"
+	jq -e '.type == "error" and .code == 11' stderr >/dev/null ||
+		fail "of a mount that is there: $(<stderr)"
+	unmount "$m"
+fi
 json_of "$HIVEFS" status --json
 [ "$(summary '.points == 3 and .machines == 2 and .ratio > 3')" = true ] ||
 	fail "status"
