@@ -315,7 +315,8 @@ static int check_empty(struct repodir *d)
 					       "repository without its "
 					       "marker: hivefs repair --index "
 					       "makes a new one"
-					     : "%s: is not empty",
+					     : "%s: is not empty; a repository "
+					       "needs a directory of its own",
 					d->path);
 		closedir(dir);
 	}

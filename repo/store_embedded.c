@@ -49,7 +49,10 @@ bool embedded_again(struct handle *h, int r)
 		h->spent = true;
 		return true;
 	}
-	fail(ENOSPC, "%s: %m", h->e->dir->path);
+	fail(ENOSPC,
+		"%s: %m; prune points and run hivefs gc, or make the file "
+		"system larger",
+		h->e->dir->path);
 	return false;
 }
 
