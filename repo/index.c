@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "repo/index_db.h"
@@ -320,29 +319,6 @@ static int check_states(struct index *ix)
 		       : index_damaged(ix, "what names a state makes no sense");
 }
 
-/* A file cut short would end a reader by SIGBUS. */
-static int env_check_size(struct index *ix)
-{
-	scoped(freep) char *path = NULL;
-	struct stat st;
-	MDB_envinfo info;
-	MDB_stat stat_db;
-	int rc;
-
-	if (asprintf(&path, "%s/data.mdb", ix->dir) < 0)
-		return fail(ENOMEM, "%s: %m", ix->dir);
-	if (stat(path, &st) != 0)
-		return fail(errno, "%s: %m", path);
-	rc = mdb_env_info(ix->env, &info);
-	if (rc == 0)
-		rc = mdb_env_stat(ix->env, &stat_db);
-	if (rc != 0)
-		return index_error(ix, rc, "size");
-	if ((uint64_t)st.st_size / stat_db.ms_psize < info.me_last_pgno + 1)
-		return index_damaged(ix, "data.mdb ends too early");
-	return 0;
-}
-
 static int env_open(struct index *ix, unsigned flags)
 {
 	unsigned mdb = MDB_NOTLS | MDB_NOMETASYNC;
@@ -445,8 +421,6 @@ static int open_existing(const char *dir, const struct uuid *uuid,
 		r = check_states(ix);
 	if (r == 0)
 		r = env_open(ix, flags);
-	if (r == 0)
-		r = env_check_size(ix);
 	if (r == 0)
 		r = open_dbs(ix, 0);
 	if (r < 0)

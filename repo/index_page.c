@@ -5,9 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* pages at most that a transaction has and does not write */
-#define UNWRITTEN 131072
-
 struct page_node page_node(const uint8_t *page, unsigned i)
 {
 	const uint8_t *b = page + get_le16(page + PAGE_HEADER + 2 * (size_t)i);
@@ -148,7 +145,8 @@ static size_t state_read(int fd, size_t off)
 	len = get_le32(b + META_PAGE_LEN);
 	if (len < PAGE_LEN_MIN || len > PAGE_LEN_MAX || (len & (len - 1)) != 0)
 		return 0;
-	if (get_le64(b + META_LAST) > (uint64_t)st.st_size / len + UNWRITTEN)
+	if (get_le64(b + META_LAST) >
+		(uint64_t)st.st_size / len + PAGES_UNWRITTEN)
 		return 0;
 	return len;
 }

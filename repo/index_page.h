@@ -35,6 +35,8 @@
 #define NODE_OVERFLOW 1
 #define NODE_TREE 2
 #define META_PAGES 2
+/* at the end, at most: those a transaction took and had no use for after all */
+#define PAGES_UNWRITTEN 131072u
 #define META_PAGE_LEN 40
 #define META_FREE 40 /* the trees of free pages, and of trees */
 #define META_MAIN 88

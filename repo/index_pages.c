@@ -144,62 +144,45 @@ static int root_found(struct index *ix, const struct page_node *n)
 	return 0;
 }
 
-enum tree {
-	TREE_OF_FREE,
-	TREE_OF_FREED, /* that of the state before */
-	TREE_OF_TREES,
-	TREE_OF_VALUES
-};
+enum tree { TREE_OF_FREE, TREE_OF_TREES, TREE_OF_VALUES };
 
-/* Through a tree of the state that transaction TXN left, whose last page is
- * LAST. */
-struct walk {
-	struct index *ix;
-	enum tree tree;
-	uint64_t txn, last;
-	uint64_t in_use; /* TREE_OF_FREED: what TXN cannot have freed */
-};
-
-static int list_found(const struct walk *w, const struct page_node *n)
+static int list_found(struct index *ix, const struct page_node *n)
 {
-	struct index_pages *p = &w->ix->pages;
+	struct index_pages *p = &ix->pages;
 	const uint8_t *list;
 	uint64_t n_pages;
 	int r = 0;
 
-	if (!page_free_list(&p->file, n, w->txn, w->last, &list, &n_pages))
-		return damaged(w->ix);
-	if (w->tree == TREE_OF_FREE)
-		p->n_known += n_pages;
+	if (!page_free_list(&p->file, n, p->txn, p->last, &list, &n_pages))
+		return damaged(ix);
+	p->n_known += n_pages;
 	for (uint64_t i = 0; p->taken && r == 0 && i < n_pages; i++) {
 		uint64_t no = get_le64(list + 8 * i);
 
-		if (w->tree == TREE_OF_FREE && no < p->file.n)
-			r = page_take(w->ix, no);
-		else if (w->tree == TREE_OF_FREED && no == w->in_use &&
-			 get_le64(node_key(n)) == w->txn)
-			r = damaged(w->ix);
+		if (no < p->file.n)
+			r = page_take(ix, no);
 	}
 	return r;
 }
 
-static int leaf_found(const struct walk *w, const uint8_t *page, bool is_new)
+static int leaf_found(
+	struct index *ix, enum tree tree, const uint8_t *page, bool is_new)
 {
 	int r = 0;
 
 	/* lists are long: once for each page they are in */
-	if (w->tree == TREE_OF_VALUES || (w->tree != TREE_OF_TREES && !is_new))
+	if (tree == TREE_OF_VALUES || (tree == TREE_OF_FREE && !is_new))
 		return 0;
 	for (unsigned i = 0; r == 0 && i < page_nodes(page); i++) {
 		struct page_node n = page_node(page, i);
 
-		r = w->tree == TREE_OF_TREES ? root_found(w->ix, &n)
-					     : list_found(w, &n);
+		r = tree == TREE_OF_TREES ? root_found(ix, &n)
+					  : list_found(ix, &n);
 	}
 	return r;
 }
 
-static int walk(const struct walk *w, uint64_t no, unsigned depth)
+static int walk(struct index *ix, enum tree tree, uint64_t no, unsigned depth)
 {
 	const uint8_t *page;
 	bool is_new;
@@ -208,18 +191,18 @@ static int walk(const struct walk *w, uint64_t no, unsigned depth)
 	if (no == NO_PAGE)
 		return 0;
 	if (depth == DEPTH_MAX)
-		return damaged(w->ix);
-	r = page_get(w->ix, no, &page, &is_new);
-	if (r == 0 && w->tree != TREE_OF_FREED)
-		r = page_take(w->ix, no);
+		return damaged(ix);
+	r = page_get(ix, no, &page, &is_new);
+	if (r == 0)
+		r = page_take(ix, no);
 	if (r < 0)
 		return r;
 	if (page_is_leaf(page))
-		return leaf_found(w, page, is_new || w->ix->pages.taken);
+		return leaf_found(ix, tree, page, is_new || ix->pages.taken);
 	for (unsigned i = 0; r == 0 && i < page_nodes(page); i++) {
 		struct page_node n = page_node(page, i);
 
-		r = walk(w, node_child(&n), depth + 1);
+		r = walk(ix, tree, node_child(&n), depth + 1);
 	}
 	return r;
 }
@@ -294,51 +277,75 @@ static bool is_small(unsigned db)
 static int trees(struct index *ix, const uint8_t *state)
 {
 	struct index_pages *p = &ix->pages;
-	struct walk w = { .ix = ix, .txn = p->txn, .last = p->last };
 	int r;
 
 	for (unsigned db = 0; db < INDEX_N_DBS; db++)
 		p->root[db] = NO_PAGE;
 	p->n_known = META_PAGES + tree_pages(state + META_FREE) +
 		     tree_pages(state + META_MAIN);
-	w.tree = TREE_OF_FREE;
-	r = walk(&w, get_le64(state + META_FREE + TREE_ROOT), 0);
-	w.tree = TREE_OF_TREES;
+	r = walk(ix, TREE_OF_FREE, get_le64(state + META_FREE + TREE_ROOT), 0);
 	if (r == 0)
-		r = walk(&w, get_le64(state + META_MAIN + TREE_ROOT), 0);
+		r = walk(ix, TREE_OF_TREES,
+			get_le64(state + META_MAIN + TREE_ROOT), 0);
 	if (r == 0 && p->taken && p->n_known > p->last + 1)
 		return damaged(ix);
-	w.tree = TREE_OF_VALUES;
 	for (unsigned db = 0; p->taken && r == 0 && db < INDEX_N_DBS; db++)
 		if (is_small(db))
-			r = walk(&w, p->root[db], 0);
+			r = walk(ix, TREE_OF_VALUES, p->root[db], 0);
 	return r;
+}
+
+/* Is PAGE in the list of what transaction TXN freed, in the tree at NO? */
+static bool has_freed(const struct page_file *f, uint64_t no, unsigned depth,
+	uint64_t txn, uint64_t page)
+{
+	bool found = false;
+
+	if (depth == DEPTH_MAX || no < META_PAGES || no >= f->n ||
+		!page_makes_sense(f, no))
+		return false;
+	for (unsigned i = 0; !found && i < page_nodes(page_at(f, no)); i++) {
+		struct page_node n = page_node(page_at(f, no), i);
+		const uint8_t *list;
+		uint64_t n_pages;
+
+		if (!page_is_leaf(page_at(f, no))) {
+			found = has_freed(
+				f, node_child(&n), depth + 1, txn, page);
+			continue;
+		}
+		if (!page_free_list(f, &n, txn, f->n - 1, &list, &n_pages) ||
+			get_le64(node_key(&n)) != txn)
+			continue;
+		for (uint64_t j = 0; !found && j < n_pages; j++)
+			found = get_le64(list + 8 * j) == page;
+	}
+	return found;
 }
 
 /*
  * Whether STATE is what was made of the other one, which is a transaction
- * older. A state that says it is newer, or older, than it is, is whole: but
- * then the transaction between has freed what the newest one begins with, or
- * the older one has lists of pages that a later one freed.
+ * older. One that says it is newer than it is is whole; but then the newest
+ * transaction has freed what it begins with. Nothing else is asked of the other
+ * one: LMDB leaves trees in it that never came to be where it could not write a
+ * state (measured).
  */
 static int states_follow(struct index *ix, const uint8_t *state)
 {
 	struct index_pages *p = &ix->pages;
 	const uint8_t *before = page_at(&p->file, 1 - p->txn % 2);
-	struct walk w = { .ix = ix,
-		.tree = TREE_OF_FREED,
-		.txn = get_le64(before + META_TXN),
-		.last = get_le64(before + META_LAST),
-		.in_use = get_le64(state + META_MAIN + TREE_ROOT) };
 
 	if (get_le64(state + META_TXN) != p->txn)
 		return damaged(ix);
 	if (p->txn == 0)
 		return 0;
-	if (w.txn + 1 != p->txn)
+	if (get_le64(before + META_TXN) + 1 != p->txn)
 		return damaged(ix);
-	return p->taken ? walk(&w, get_le64(before + META_FREE + TREE_ROOT), 0)
-			: 0;
+	if (p->taken &&
+		has_freed(&p->file, get_le64(before + META_FREE + TREE_ROOT), 0,
+			p->txn - 1, get_le64(state + META_MAIN + TREE_ROOT)))
+		return damaged(ix);
+	return 0;
 }
 
 int index_pages_begin(struct index *ix, MDB_txn *txn)

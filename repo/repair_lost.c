@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "repo/index.h"
+#include "repo/segment.h"
+#include "src/bytes.h"
 #include "src/log.h"
 
 static void say_nothing(enum log_level level, const char *text)
@@ -120,14 +122,16 @@ static void check_row(const struct repodir *d, uint32_t id, uint64_t committed,
 {
 	char name[SEGMENT_NAME];
 	struct stat st = { 0 };
-	uint64_t lost;
+	uint64_t end, lost;
 
 	if (fstatat(d->segments, segment_name(id, name), &st, 0) != 0 &&
 		errno != ENOENT)
 		return;
-	if ((uint64_t)st.st_size >= committed)
+	/* a header alone, which a kill may have prevented, holds none */
+	end = MAX_OF((uint64_t)st.st_size, (uint64_t)SEGMENT_HEADER);
+	if (end >= committed)
 		return;
-	lost = committed - (uint64_t)st.st_size;
+	lost = committed - end;
 	log_error("%s/segments/%s: %s: %" PRIu64 " bytes of documents are lost",
 		d->path, name, st.st_nlink ? "ends too early" : "is missing",
 		lost);
@@ -171,6 +175,8 @@ void repair_find_lost(const struct repodir *d, struct store_repair *result,
 	if (child == 0) {
 		FILE *to = fdopen(fds[1], "w");
 
+		/* who kills us must not have to wait for this one, too */
+		close(d->lock);
 		log_set_sink(say_nothing);
 		log_set_at_exit(NULL);
 		/* what was told before an error is as good as the rest */

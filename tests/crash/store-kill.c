@@ -412,7 +412,10 @@ static void kill_repair(unsigned *seed)
 
 	sleep_us((unsigned)rand_r(seed) % 50000);
 	stop(p);
-	r = store_open(url, 0, &s);
+	/* it has a process of its own that looks into the old index, and may
+	 * not have got to letting go of the lock */
+	for (int n = 0; (r = store_open(url, 0, &s)) == -EBUSY && n < 100; n++)
+		sleep_us(100000);
 	CHECK(r == 0 || r == -EBADMSG, "open after a killed repair: %d", r);
 	if (r == 0)
 		store_close(s);
