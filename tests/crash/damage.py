@@ -37,9 +37,11 @@ from program import Failure, Program
 
 INDEX = "index/data.mdb"
 # LMDB's pages by their flags, and what is looked at in those of which there are
-# few: the 152 bytes of the first two that say where all is, the head of others
+# few: the 152 bytes of the first two that say where all is, among them a page's
+# length and the transaction, and where the nodes of the others begin and end
 PAGES = {1: "branch", 2: "leaf", 4: "overflow", 8: "meta"}
-MORE = {"meta": range(10, 152, 4), "branch": range(8, 64, 3)}
+MORE = {"meta": [*range(10, 152, 4), 41, 144], "leaf": range(12, 16),
+        "branch": [*range(12, 16), *range(17, 64, 3)]}
 HEADER = 4096  # of a segment
 MIB = 1 << 20
 COLLS = ("meta", "machines", "chunks", "maps", "points", "labels", "clones",
