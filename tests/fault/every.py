@@ -33,8 +33,6 @@ HOWS = {"write": ["eio", "enospc", "short", "die", "eio+", "enospc+"],
         "alloc": ["enomem", "enomem+"]}
 # What cannot be read is damage, and verify takes it out of the way
 NOT = {("verify", "read")}
-# A daemon that never gets any memory again may wait for some for good
-NOT_FOR_GOOD = {("write", "alloc")}
 
 
 class Cases:
@@ -82,8 +80,7 @@ class Cases:
         return [f"{stage}:{call}:{how}:{k}"
                 for stage, calls in self.calls.items()
                 for call, hows in HOWS.items() if (stage, call) not in NOT
-                for how in hows if not (how.endswith("+") and (
-                    stage.split("-")[0], call) in NOT_FOR_GOOD)
+                for how in hows
                 for k in range(1, calls[call] + 1)]
 
     def run(self, case):

@@ -232,9 +232,10 @@ class World:
 
     def is_mounted(self):
         try:
-            return os.path.ismount(self.mnt)
-        except OSError:  # its daemon has died
-            return False
+            return os.lstat(self.mnt).st_dev != os.lstat(self.work).st_dev
+        except OSError as e:
+            # else its daemon has died, or was refused by the kernel
+            return e.errno == errno.ENOMEM
 
     def log(self):
         with open(self.path("daemon.log"), errors="replace") as f:
