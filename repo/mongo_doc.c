@@ -6,6 +6,7 @@
 #include "repo/store_ops.h"
 #include "src/bytes.h"
 #include "src/log.h"
+#include "src/log_many.h"
 #include "src/text.h"
 
 static bool is_text(enum coll c)
@@ -176,12 +177,14 @@ static bool decode_field(const bson_iter_t *it, enum coll c,
 
 static int damaged(enum coll c, const struct fields *f, const struct key *key)
 {
+	static struct log_many many = { .what = "damaged documents" };
 	char text[DOC_NAME];
 
 	if (!f->id)
 		return fail(EBADMSG, "%s: a document has no valid key",
 			coll_name(c));
-	return fail(EBADMSG, "%s: fails its checksum", doc_name(c, key, text));
+	return fail_many(&many, EBADMSG, "%s: fails its checksum",
+		doc_name(c, key, text));
 }
 
 int mongo_doc_decode(

@@ -27,7 +27,8 @@
 #   random_image FILE SIZE [SEED]       data everywhere, the same for a seed
 #   sparse_image FILE SIZE [SEED]       holes, zeroes and data, in turns
 #   change_image FILE [SEED]            overwrites some 4 KiB blocks
-#   damage_bytes DIRECTORY      a bit where a file in it has the bytes of stdin
+#   damage_bytes DIRECTORY      a bit where a file in it, or a document of the
+#                               server, has the bytes of stdin
 #   damage_point NAME           a bit of the point with a disk of that name
 #   same FILE FILE              fails unless equal, says where they differ
 
@@ -231,6 +232,11 @@ change_image() {
 
 damage_bytes() {
 	cat >"$scratch/needle"
+	if on_server; then
+		"${MONGO_DROP:?}" "$HIVEFS_REPO" bytes "$scratch/needle" ||
+			fail "nothing to damage"
+		return
+	fi
 	python3 "$top/tests/flip.py" "$1" "$scratch/needle" >"$scratch/flipped" ||
 		fail "nothing to damage in $1"
 }

@@ -15,20 +15,7 @@ random_image a 8M
 "$HIVEFS" clone -q web@latest side
 
 # one bit of what lies at 1 MiB
-python3 - a repo/segments <<'END'
-import os, sys
-with open(sys.argv[1], 'rb') as f:
-    f.seek(1 << 20)
-    want = f.read(64)
-for name in os.listdir(sys.argv[2]):
-    with open(os.path.join(sys.argv[2], name), 'r+b') as f:
-        at = f.read().find(want)
-        if at >= 0:
-            f.seek(at + 5)
-            f.write(bytes([want[5] ^ 0x10]))
-            sys.exit(0)
-sys.exit('not found')
-END
+dd if=a bs=64 skip=16384 count=1 status=none | damage_bytes repo/segments
 expect_exit 4 "$HIVEFS" verify
 
 refused 4 'disk0: offset [0-9]+: chunk .* quarantine' "$HIVEFS" commit side

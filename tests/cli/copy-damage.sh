@@ -8,6 +8,7 @@
 
 . "$(dirname "$0")/common.sh"
 requires jq python3
+needs_files
 
 cd "$scratch"
 # flip REPO FILE OFFSET: a bit of where these bytes are stored

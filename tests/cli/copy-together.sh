@@ -28,7 +28,7 @@ busy() {
 }
 
 pids=()
-busy repo 2 &
+busy "$HIVEFS_REPO" 2 &
 pids+=($!)
 busy there 3 &
 pids+=($!)
@@ -39,7 +39,7 @@ for ((i = 1; i <= rounds; i++)); do
 	cp a "web$i"
 	"$HIVEFS" copy -q web --to there &
 	one=$!
-	"$HIVEFS" copy -q --from repo -r there || fail "$i: exit $?"
+	"$HIVEFS" copy -q --from "$HIVEFS_REPO" -r there || fail "$i: exit $?"
 	wait $one || fail "$i: the other one: exit $?"
 done
 for pid in "${pids[@]}"; do

@@ -7,7 +7,6 @@
 
 . "$(dirname "$0")/common.sh"
 requires jq python3
-needs_files
 
 cd "$scratch"
 random_image a 1M

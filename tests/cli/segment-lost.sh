@@ -8,6 +8,7 @@
 
 . "$(dirname "$0")/common.sh"
 requires jq
+needs_files
 
 cd "$scratch"
 random_image a 8M

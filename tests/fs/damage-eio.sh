@@ -7,7 +7,6 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 requires python3
-needs_files
 
 random_image "$scratch/a.img" 24M
 "$HIVEFS" init

@@ -8,7 +8,6 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 requires jq python3
-needs_files
 
 cd "$scratch"
 random_image a 1M

@@ -4,7 +4,9 @@
  *
  *   mongo_drop URI
  *   mongo_drop URI COLLECTION N    flips a bit in the body of the N-th document
+ *   mongo_drop URI bytes FILE      flips a bit where a document has these bytes
  */
+#define _GNU_SOURCE
 #include <mongoc/mongoc.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +59,65 @@ static int damage(mongoc_collection_t *c, int64_t skip)
 	return status;
 }
 
+static bool read_needle(const char *path, uint8_t *buf, size_t size, size_t *n)
+{
+	FILE *f = fopen(path, "rb");
+
+	*n = f ? fread(buf, 1, size, f) : 0;
+	if (f)
+		fclose(f);
+	return *n > 3;
+}
+
+/* The first document that has them. */
+static int damage_bytes(mongoc_collection_t *c, const uint8_t *needle, size_t n)
+{
+	bson_t all = BSON_INITIALIZER;
+	mongoc_cursor_t *cursor =
+		mongoc_collection_find_with_opts(c, &all, NULL, NULL);
+	const bson_t *found;
+	int status = 1;
+
+	while (status && mongoc_cursor_next(cursor, &found)) {
+		bson_t *doc = bson_copy(found), which = BSON_INITIALIZER;
+		uint8_t *at = memmem(bson_get_data(doc), doc->len, needle, n);
+		bson_error_t e;
+		bson_iter_t it;
+
+		if (at && bson_iter_init_find(&it, found, "_id")) {
+			at[3] ^= 1;
+			bson_append_iter(&which, "_id", -1, &it);
+			status = !mongoc_collection_replace_one(
+				c, &which, doc, NULL, NULL, &e);
+		}
+		bson_destroy(&which);
+		bson_destroy(doc);
+	}
+	mongoc_cursor_destroy(cursor);
+	return status;
+}
+
+static int damage_anywhere(
+	mongoc_client_t *client, const char *database, const char *path)
+{
+	static const char *const names[] = { "chunks", "maps", "points",
+		"clones", "streams" };
+	uint8_t needle[4096];
+	size_t n;
+	int status = 1;
+
+	if (!read_needle(path, needle, sizeof(needle), &n))
+		return 1;
+	for (size_t i = 0; status && i < sizeof(names) / sizeof(*names); i++) {
+		mongoc_collection_t *c = mongoc_client_get_collection(
+			client, database, names[i]);
+
+		status = damage_bytes(c, needle, n);
+		mongoc_collection_destroy(c);
+	}
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	mongoc_client_t *client;
@@ -67,12 +128,16 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc != 4) {
-		fprintf(stderr, "usage: mongo_drop URI [COLLECTION N]\n");
+		fprintf(stderr,
+			"usage: mongo_drop URI [COLLECTION N | bytes FILE]\n");
 		return 2;
 	}
 	mongoc_init();
 	uri = mongoc_uri_new(argv[1]);
 	client = mongoc_client_new_from_uri(uri);
+	if (strcmp(argv[2], "bytes") == 0)
+		return damage_anywhere(
+			client, mongoc_uri_get_database(uri), argv[3]);
 	return damage(mongoc_client_get_collection(
 			      client, mongoc_uri_get_database(uri), argv[2]),
 		strtol(argv[3], NULL, 10));
