@@ -11,7 +11,8 @@
 # read. But with --run it is written to, and the guest runs the shell COMMANDS
 # once it is up. With --crash the guest must say "hivefs demo: synced" in them:
 # then PID, which holds the disk, is killed with -9, and QEMU after it, as if
-# the plug had been pulled. Always plain emulation: slower than KVM, but the
+# the plug had been pulled. What the guest's serial line says goes to the file
+# $BOOT_CONSOLE as it comes, if that is set. Always plain emulation: slower than KVM, but the
 # same on every machine.
 
 set -euo pipefail
@@ -40,7 +41,7 @@ limit=${BOOT_TIMEOUT:-120}
 	exit 1
 }
 work=$(mktemp -d)
-console=$work/console
+console=${BOOT_CONSOLE:-$work/console}
 qemu=
 trap 'rm -rf "$work"' EXIT
 trap '[ -z "$qemu" ] || kill "$qemu" 2>/dev/null; exit 130' INT TERM

@@ -4,6 +4,8 @@
 # demo-disk - a small but real Linux disk, made from Debian packages.
 #
 #   tools/demo-disk.sh OUT.img [SIZE]    make it (SIZE as for truncate, 2G)
+#   tools/demo-disk.sh --small OUT.img [SIZE]
+#                                        of what boots alone, some 20 MB
 #   tools/demo-disk.sh --next OUT.img    what a day does to it: /etc/generation
 #                                        counts up, a package is added, a log
 #                                        grows, files go
@@ -177,6 +179,8 @@ make_disk() {
 	mv "$root"/boot/vmlinuz-* "$root/boot/vmlinuz"
 	write_system "$root"
 	write_initrd "$root"
+	# the few that a small one needs are in its initrd
+	[ ${#content[@]} -gt 1 ] || rm -r "$root/lib/modules" "$root"/boot/System.map-*
 	write_manifest "$root"
 
 	rm -f "$out"
@@ -222,7 +226,7 @@ next_day() {
 }
 
 usage() {
-	echo "usage: demo-disk.sh OUT.img [SIZE] | --next OUT.img" >&2
+	echo "usage: demo-disk.sh [--small] OUT.img [SIZE] | --next OUT.img" >&2
 	exit 2
 }
 
@@ -236,6 +240,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'echo "demo-disk: failed at line $LINENO: $BASH_COMMAND" >&2' ERR
 
+if [ "${1-}" = --small ]; then
+	content=(busybox-static)
+	shift
+fi
 case ${1-} in
 --next)
 	[ $# = 2 ] || usage

@@ -10,28 +10,10 @@
 . "$(dirname "$0")/../lib.sh"
 # shellcheck source=tests/fs/common.sh
 . "$top/tests/fs/common.sh"
-[ "${MONGO_SERVER-}" = ferretdb ] || skip "not a server that may be killed"
+# shellcheck source=tests/mongo/killable.sh
+. "$top/tests/mongo/killable.sh"
+is_killable || skip "not a server that may be killed"
 requires jq
-
-HIVEFS_REPO=${HIVEFS_REPO/=3000/=20000}
-server=$MONGO_SERVER_PID
-mkfifo "$scratch/alive"
-exec {alive}<>"$scratch/alive"
-
-kill_server() {
-	kill -9 "$server"
-	while kill -0 "$server" 2>/dev/null &&
-		! grep -q '^State:.Z' "/proc/$server/status"; do
-		sleep 0.02
-	done
-}
-
-start_server() {
-	FERRET_LISTEN=${HIVEFS_TEST_MONGODB#mongodb://} "$MONGO_BUILD/ferretdb" \
-		"$MONGO_SERVER_DIR" <"$scratch/alive" >"$scratch/ferretdb" \
-		2>&1 {alive}>&- &
-	server=$!
-}
 
 # killed_after MS CMD...: what it does holds, though the server is killed in it
 killed_after() {
