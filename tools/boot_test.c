@@ -7,6 +7,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "repo/location.h"
@@ -55,11 +57,46 @@ static int command(
 	return r < 0 ? fail(ENOMEM, "boot: %m") : 0;
 }
 
-static int run_boot(const struct boot_test *test, json_t **ret)
+static void say_message(const char *line)
+{
+	json_t *o = json_loads(line, 0, NULL);
+	const char *level = json_string_value(json_object_get(o, "level"));
+	const char *text = json_string_value(json_object_get(o, "message"));
+
+	if (!text)
+		fputs(line, stderr);
+	else if (!level || strcmp(level, "error") == 0)
+		log_error("%s", text);
+	else if (strcmp(level, "warning") == 0)
+		log_warn("%s", text);
+	else
+		log_info("%s", text);
+	json_decref(o);
+}
+
+/* What it said in JSON goes to people: as we say things. Takes FD. */
+static void say_messages(int fd)
+{
+	FILE *in = fdopen(fd, "r");
+	scoped(freep) char *line = NULL;
+	size_t cap = 0;
+
+	if (!in) {
+		close(fd);
+		return;
+	}
+	rewind(in);
+	while (getline(&line, &cap, in) > 0)
+		say_message(line);
+	fclose(in);
+}
+
+static int run_boot(
+	const struct cli *c, const struct boot_test *test, json_t **ret)
 {
 	struct words words = { 0 };
 	char seconds[16];
-	int ends[2], r;
+	int ends[2], r, errors = -1;
 	pid_t pid;
 
 	snprintf(seconds, sizeof(seconds), "%u", test->timeout);
@@ -70,15 +107,21 @@ static int run_boot(const struct boot_test *test, json_t **ret)
 		vec_fini(&words);
 		return r;
 	}
-	r = child_start(words.v, ends[1], STDERR_FILENO, &pid);
+	if (!c->json)
+		errors = memfd_create("messages", MFD_CLOEXEC);
+	r = child_start(
+		words.v, ends[1], errors < 0 ? STDERR_FILENO : errors, &pid);
 	vec_fini(&words);
 	close(ends[1]);
-	if (r < 0) {
+	if (r == 0) {
+		*ret = last_object(ends[0]);
+		r = child_wait(pid);
+	} else {
 		close(ends[0]);
-		return r;
 	}
-	*ret = last_object(ends[0]);
-	return child_wait(pid);
+	if (errors >= 0)
+		say_messages(errors);
+	return r;
 }
 
 static void say(const struct cli *c, json_t *result)
@@ -107,7 +150,7 @@ int boot_test(const struct cli *c, const struct boot_test *test, bool *ret_up)
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread */
 	if (setenv("HIVEFS_REPO", url, 1) != 0)
 		return fail(ENOMEM, "boot: %m");
-	r = run_boot(test, &result);
+	r = run_boot(c, test, &result);
 	/* one that did not come up has said so, and why */
 	if (json_is_boolean(json_object_get(result, "up"))) {
 		*ret_up = json_is_true(json_object_get(result, "up"));

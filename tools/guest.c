@@ -59,6 +59,7 @@ int guest_run(const char *const *command)
 struct console {
 	char line[4096];
 	size_t len;
+	bool ended; /* the line that is in RET; another one follows */
 	enum { PLAIN, ESCAPED, SEQUENCE } state;
 	const char *wanted;
 	struct guest_line *ret;
@@ -87,6 +88,10 @@ static bool is_text(struct console *c, char ch)
 static void look(struct console *c)
 {
 	c->line[c->len] = 0;
+	if (c->len && c->ended)
+		memcpy(c->ret->before, c->ret->text, sizeof(c->ret->text));
+	if (c->len)
+		c->ended = false;
 	if (c->len)
 		snprintf(c->ret->text, sizeof(c->ret->text), "%.*s",
 			(int)sizeof(c->ret->text) - 1, c->line);
@@ -102,6 +107,7 @@ static bool feed(struct console *c, const char *buf, size_t n)
 			look(c);
 			if (c->ret->up)
 				return true;
+			c->ended = c->ended || c->len;
 			c->len = 0;
 		}
 		if (is_text(c, buf[i]))

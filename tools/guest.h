@@ -19,6 +19,7 @@ int must_check guest_run(const char *const *command);
 struct guest_line {
 	bool up;           /* it said so */
 	char text[512];    /* the line, or the last one that it said */
+	char before[512];  /* the one before that */
 	char error[512];   /* the last line of QEMU itself, which is no guest */
 	const char *ended; /* how, if not up; for messages */
 };

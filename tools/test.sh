@@ -14,10 +14,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
-# The unit tests of what threads share, run once more under TSan.
+# The unit tests of what threads share, run once more under TSan, and two of a
+# mount.
 tsan_tests=(test-src test-source test-store test-store-embedded test-ingest
 	test-cache test-disk test-prefetch test-view test-foreign test-live
 	test-live-threads)
+tsan_mounts=(clone-write clone-race)
 layers=(src repo formats fs tools)
 
 quick=no
@@ -175,9 +177,11 @@ if [ $quick = no ]; then
 	for test in "${tsan_tests[@]}"; do
 		[ ! -e "tests/unit/$test.c" ] || present+=("$test")
 	done
-	if CC=clang targets="${present[*]/#/tests/unit/}" check "build with TSan" \
-		configured build-tsan -Db_sanitize=thread -Db_lundef=false; then
-		suite tsan build-tsan --timeout-multiplier 10 "${present[@]}"
+	if CC=clang targets="${present[*]/#/tests/unit/} hivefs tests/fs/copy_points" \
+		check "build with TSan" configured build-tsan \
+		-Db_sanitize=thread -Db_lundef=false; then
+		suite tsan build-tsan --timeout-multiplier 10 "${present[@]}" \
+			"${tsan_mounts[@]}"
 	fi
 
 	stage "static analysis"

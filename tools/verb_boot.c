@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,9 +117,10 @@ static void job_fini(struct job *j)
 	free(j->url);
 }
 
-static int add_disk(struct job *j, const char *name, uint32_t sector_size)
+static int add_disk(
+	struct job *j, const char *name, uint64_t size, uint32_t sector_size)
 {
-	struct vm_disk d = { .sector_size = sector_size };
+	struct vm_disk d = { .size = size, .sector_size = sector_size };
 	char *copy = strdup(name);
 
 	if (!copy || vec_add(&j->names, copy) < 0 ||
@@ -149,7 +151,8 @@ static int use_clone(struct job *j, const struct clone *c)
 	j->text = strdup(c->name);
 	j->config = c->config;
 	for (size_t i = 0; r == 0 && i < c->disks.n; i++)
-		r = add_disk(j, c->disks.v[i].name, c->disks.v[i].sector_size);
+		r = add_disk(j, c->disks.v[i].name, c->disks.v[i].size,
+			c->disks.v[i].sector_size);
 	return r;
 }
 
@@ -170,8 +173,15 @@ static int use_point(struct job *j, struct repo *repo, const struct address *a)
 	j->text = cli_address(repo, p);
 	name_temporary(j);
 	for (size_t i = 0; r == 0 && i < p->disks.n; i++)
-		r = add_disk(j, p->disks.v[i].name, p->disks.v[i].sector_size);
+		r = add_disk(j, p->disks.v[i].name, p->disks.v[i].size,
+			p->disks.v[i].sector_size);
 	return r;
+}
+
+/* May it be a point's? */
+static bool is_alias(const char *word)
+{
+	return word[strspn(word, "0123456789abcdefABCDEF")] == 0;
 }
 
 /* Which machine, and whether the repository is mounted already. */
@@ -190,6 +200,11 @@ static int look_up(struct job *j)
 	if (r == 0) {
 		r = use_clone(j, &c);
 		clone_fini(&c);
+	} else if (r == -ENOENT && name_ok(word) && !is_alias(word)) {
+		r = fail(ENOENT,
+			"%s: there is no clone of this name, and a point is "
+			"called MACHINE@WHEN, as web@latest",
+			word);
 	} else if (r == -ENOENT) {
 		r = address_resolve(repo, word, &a);
 		if (r == 0) {
@@ -349,6 +364,26 @@ static const struct format *choose_format(const struct job *j, const char *dir)
 	return format_find(asked ? asked : "img");
 }
 
+/* Why the mount does not show the file of disk number I. */
+static int not_there(const struct job *j, const struct format *f, size_t i)
+{
+	const struct vm_disk *d = &j->vm.disks.v[i];
+	char size[16];
+	struct layout l;
+
+	if (errno != ENOENT)
+		return fail(errno, "%s: %m", d->path);
+	if (f->layout(d->size, d->sector_size, &l) < 0)
+		return fail(EINVAL,
+			"%s: a %s cannot hold %s, which has %s in sectors of "
+			"%" PRIu32 " bytes; another --format can",
+			j->text, f->ending, j->names.v[i],
+			size_text(d->size, size), d->sector_size);
+	return fail(ENOENT,
+		"%s: the mount does not show it; another --format may do",
+		d->path);
+}
+
 static int find_files(struct job *j)
 {
 	const struct options *o = j->options;
@@ -362,7 +397,7 @@ static int find_files(struct job *j)
 			    f->ending) < 0)
 			cli_no_memory();
 		if (access(d->path, F_OK) != 0)
-			return fail(errno, "%s: %m", d->path);
+			return not_there(j, f, i);
 	}
 	j->vm.name = j->text;
 	j->vm.format = strcmp(f->name, "vhd") == 0 ? "vpc" : f->name;
@@ -384,18 +419,20 @@ static int report(
 
 	if (c->json)
 		json_line(stdout,
-			json_pack("{s:s, s:s, s:o, s:s, s:b, s:f, s:o}", "type",
-				"summary", "verb", "boot", "machine",
+			json_pack("{s:s, s:s, s:o, s:s, s:b, s:f, s:o, s:o}",
+				"type", "summary", "verb", "boot", "machine",
 				json_text(j->text), "format", j->vm.format,
-				"up", (int)line->up, "seconds", seconds, "line",
+				"up", (int)line->up, "seconds", seconds,
+				"before", json_text(line->before), "line",
 				json_text(line->text)));
 	else if (line->up && !c->quiet)
 		printf("%s: up after %.1f s: %s\n", j->text, seconds,
 			line->text);
 	if (line->up)
 		return EXIT_OK;
-	return fail(EIO, "%s: %s (%.1f s); the last it said: %s%s%s%s", j->text,
-		line->ended ? line->ended : "did not start", seconds,
+	return fail(EIO, "%s: %s (%.1f s); the last it said: %s%s%s%s%s%s",
+		j->text, line->ended ? line->ended : "did not start", seconds,
+		line->before, line->before[0] ? " / " : "",
 		line->text[0] ? line->text : "nothing",
 		line->error[0] ? "; QEMU: " : "", line->error,
 		line->error[0] && j->vm.kvm ? "; --accel tcg does without KVM"

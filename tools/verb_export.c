@@ -295,6 +295,22 @@ static struct identity identify(const struct job *j)
 	return id;
 }
 
+/* A directory that went is no damage, as what is not in the store is. */
+static int of_file(int r)
+{
+	return r == -ENOENT ? -EIO : r;
+}
+
+static int prepare(struct target *t, uint64_t size)
+{
+	return of_file(target_prepare_empty(t, size));
+}
+
+static int finish(struct target *t)
+{
+	return of_file(target_finish(t));
+}
+
 static int write_plain(struct job *j)
 {
 	const struct format *f = j->kind->format;
@@ -305,19 +321,19 @@ static int write_plain(struct job *j)
 	if (is_flat(j->kind)) {
 		r = format_raw.layout(d->size, d->sector_size, &l);
 		if (r == 0)
-			r = target_prepare_empty(&j->flat, layout_size(&l));
+			r = prepare(&j->flat, layout_size(&l));
 		if (r == 0)
 			r = export_plain(
 				&j->export, &format_raw, &l, j->flat.blk);
 		if (r == 0)
-			r = target_finish(&j->flat);
+			r = finish(&j->flat);
 		if (r < 0)
 			return r;
 		j->size = layout_size(&l);
 	}
 	r = f->layout(d->size, d->sector_size, &l);
 	if (r == 0)
-		r = target_prepare_empty(&j->target, layout_size(&l));
+		r = prepare(&j->target, layout_size(&l));
 	if (r == 0)
 		r = export_plain(&j->export, f, &l, j->target.blk);
 	if (!is_flat(j->kind))
@@ -338,7 +354,7 @@ static int write_packed(struct job *j)
 	if (r == -EFBIG)
 		return too_large(j);
 	if (r == 0)
-		r = target_prepare_empty(&j->target, packed_size(&p));
+		r = prepare(&j->target, packed_size(&p));
 	if (r == 0)
 		r = export_packed(&j->export, f, &p, j->target.blk);
 	j->size = packed_size(&p);
@@ -350,8 +366,7 @@ static int write_stream(struct job *j)
 	int r = export_present(&j->export, VMDK_GRAIN, &j->lost, &j->present);
 
 	if (r == 0)
-		r = target_prepare_empty(
-			&j->target, export_stream_max(j->present));
+		r = prepare(&j->target, export_stream_max(j->present));
 	if (r == 0)
 		r = export_stream(
 			&j->export, j->present, j->target.blk, &j->size);
@@ -373,7 +388,7 @@ static int write_file(struct job *j)
 	else
 		r = j->kind->stream ? write_stream(j) : write_plain(j);
 	if (r == 0)
-		r = target_finish(&j->target);
+		r = finish(&j->target);
 	if (r == -ESTALE)
 		r = fail(EBUSY, "%s: was written to and folded meanwhile",
 			j->cli->operands[0]);

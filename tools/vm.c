@@ -161,8 +161,11 @@ static bool has_screen(void)
 
 static int add_console(struct words *w, const struct vm *v)
 {
+	/* a BIOS that finds nothing to start ends instead of waiting for a key
+	 */
 	static const char *const quiet[] = { "-display", "none", "-monitor",
-		"none", "-serial", "stdio", "-no-reboot" };
+		"none", "-serial", "stdio", "-no-reboot", "-boot",
+		"reboot-timeout=1" };
 	int r = 0;
 
 	if (!v->headless)

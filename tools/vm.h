@@ -18,6 +18,7 @@
 
 struct vm_disk {
 	char *path; /* owned: vm_fini() */
+	uint64_t size;
 	uint32_t sector_size;
 };
 

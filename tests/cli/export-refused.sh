@@ -27,6 +27,7 @@ refused 2 'has 2 disks' "$HIVEFS" export two@latest x.vdi
 refused 1 'no machine' "$HIVEFS" export nobody@latest x.vdi
 on_server || refused 2 'inside the repository' "$HIVEFS" export web@latest repo/x.vdi
 refused 1 'nowhere' "$HIVEFS" export web@latest nowhere/x.vdi
+refused 1 'proc/x.vdi' "$HIVEFS" export web@latest /proc/x.vdi
 mkdir dir.vdi
 refused 2 'dir.vdi: neither' "$HIVEFS" export web@latest dir.vdi
 

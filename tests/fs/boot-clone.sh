@@ -41,7 +41,7 @@ for ((n = 1; n < 9; n++)); do put $((n * 2500000)) 90000 $n; done
 sync "$view"
 cp --sparse=always "$oracle" "$scratch/then.img"
 "$HIVEFS" boot kept --headless --memory 64 --accel tcg --until never \
-	--timeout 200 2>"$scratch/said" &
+	--timeout 200 -- -boot reboot-timeout=-1 2>"$scratch/said" &
 pid=$!
 until pgrep -f "qemu-system.*$mnt/clones/boot-" >/dev/null; do
 	kill -0 $pid || fail "$(cat "$scratch/said")"

@@ -47,6 +47,11 @@ for bus in sata ide; do
 done
 expect_exit 0 "$HIVEFS" boot web@latest --print --format qcow2 --bus sata
 domain tcg --accel tcg
+# no file of that kind is that long
+truncate -s 3T "$scratch/long.img"
+"$HIVEFS" backup long "$scratch/long.img"
+expect_exit 2 "$HIVEFS" boot long@latest --print --format vhd
+expect_said "a .vhd cannot hold disk0, which has 3.00 TiB"
 
 xmllint --noout --relaxng $schema "${domains[@]}" 2>"$scratch/said" || {
 	grep -v ' validates$' "$scratch/said" >&2

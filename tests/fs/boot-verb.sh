@@ -50,6 +50,8 @@ expect_said "the last it said: nothing; QEMU: .*no-such-option"
 expect_exit 2 test_boot
 expect_exit 2 "$HIVEFS" boot web/disk0@latest
 expect_exit 1 "$HIVEFS" boot web@latest~7
+expect_exit 1 "$HIVEFS" boot web
+expect_said "no clone of this name"
 expect_exit 1 "$HIVEFS" boot web@latest --libvirt
 expect_said "is not mounted here"
 nothing_left
@@ -73,7 +75,7 @@ jq -e -s '(.[0] | .type == "boot" and .up and .seconds > 0) and
 	.chunks > 0 and .damaged == 0)' "$scratch/stdout" >/dev/null ||
 	fail "$(cat "$scratch/stdout")"
 expect_exit 4 test_verify --metadata --until never --timeout 1
-expect_said "not up in time"
+expect_said "^hivefs: web@.* not up in time"
 expect_said "no damage"
 expect_exit 1 "$HIVEFS" verify --boot web@latest~3 --until x
 expect_exit 2 "$HIVEFS" verify --boot web@latest
