@@ -115,7 +115,9 @@ static const char *hint(const struct mongo *m, const bson_error_t *e)
 	/* there was none, or no reason was known yet */
 	if (m->tls && (tls_fails || !strchr(e->message, '[')))
 		return "; the server may not speak TLS";
-	if (!strstr(e->message, "Failed to read"))
+	/* a connection was made, and broke off */
+	if (!strstr(e->message, "Failed to read") &&
+		!strstr(e->message, "socket delivery"))
 		return "";
 	return m->tls ? "; the server may want a certificate of this client "
 			"(tlsCertificateKeyFile)"
@@ -146,7 +148,8 @@ int mongo_fail(
 			"%s: the server does not accept the user or the "
 			"password",
 			m->name);
-	if (is_servers(e) && e->code == CODE_UNAUTHORIZED && !m->has_user)
+	if (is_servers(e) && e->code == CODE_UNAUTHORIZED && !m->has_user &&
+		strstr(e->message, "authenticat"))
 		return fail(EACCES,
 			"%s: %s: the server wants a user and a password, and "
 			"the URI has none",

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "repo/mongo.h"
 #include "src/bytes.h"
@@ -13,11 +14,12 @@
 #define LOAD_DOCS 64u
 #define LOAD_LEN (128u << 10)
 #define OLDEST "3.6"
+#define MEMBER_WAIT_S 2u
 
 struct server {
 	const struct probe *p;
 	struct mongo *m;
-	bool router;
+	bool router, set;
 };
 
 static const char *text_of(const bson_t *b, const char *field)
@@ -86,18 +88,79 @@ static void say_kind(struct server *s, const mongoc_server_description_t *d)
 	unsigned n = members(mongoc_server_description_hello_response(d));
 
 	s->router = strcmp(type, "Mongos") == 0;
+	s->set = strcmp(type, "RSPrimary") == 0;
 	if (s->router)
 		probe_say(s->p, "kind", PROBE_OK, "a sharded cluster");
-	else if (strcmp(type, "RSPrimary") == 0 && n == 2)
+	else if (s->set && n == 2)
 		probe_say(s->p, "kind", PROBE_WARNING,
 			"a replica set of two: nothing can be written while "
 			"either is down; add a third member");
-	else if (strcmp(type, "RSPrimary") == 0)
+	else if (s->set)
 		probe_say(s->p, "kind", PROBE_OK,
 			"a replica set, members that vote or hold data: %u", n);
 	else
 		probe_say(s->p, "kind", PROBE_OK,
 			"one server: what it acknowledges is on one disk");
+}
+
+/* Has anything been heard of it? The library lists no others. */
+static bool is_known(mongoc_client_t *client, const char *host)
+{
+	mongoc_server_description_t **all;
+	bool known = false;
+	size_t n;
+
+	all = mongoc_client_get_server_descriptions(client, &n);
+	for (size_t i = 0; i < n; i++)
+		known |= strcmp(host, mongoc_server_description_host(all[i])
+					      ->host_and_port) == 0;
+	mongoc_server_descriptions_destroy_all(all, n);
+	return known;
+}
+
+static bool answers(mongoc_client_t *client, const char *host)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	bool known = is_known(client, host);
+
+	for (unsigned i = 0; !known && i < MEMBER_WAIT_S * 10; i++) {
+		nanosleep(&pause, NULL);
+		known = is_known(client, host);
+	}
+	return known;
+}
+
+static void check_members(struct server *s)
+{
+	mongoc_client_t *client = mongoc_client_pool_pop(s->m->pool);
+	mongoc_server_description_t *d;
+	bson_iter_t it, host;
+	bool ok = true;
+	bson_error_t e;
+
+	d = mongoc_client_select_server(client, true, NULL, &e);
+	if (d &&
+		bson_iter_init_find(&it,
+			mongoc_server_description_hello_response(d), "hosts") &&
+		BSON_ITER_HOLDS_ARRAY(&it) && bson_iter_recurse(&it, &host))
+		while (bson_iter_next(&host)) {
+			const char *name = BSON_ITER_HOLDS_UTF8(&host)
+						   ? bson_iter_utf8(&host, NULL)
+						   : NULL;
+
+			if (!name || answers(client, name))
+				continue;
+			ok = false;
+			probe_say(s->p, "members", PROBE_WARNING,
+				"%s does not answer; see that it runs, since "
+				"nothing can be written without a majority",
+				name);
+		}
+	if (d && ok)
+		probe_say(s->p, "members", PROBE_OK, "all of them answer");
+	if (d)
+		mongoc_server_description_destroy(d);
+	mongoc_client_pool_push(s->m->pool, client);
 }
 
 /* The first message of all is what a wrong password meets. */
@@ -202,9 +265,7 @@ static void check_role(struct server *s, bool *ret_writable)
 	}
 	if (!best) {
 		probe_heard(s->p, "permissions", PROBE_FAILED,
-			s->m->has_user
-				? "give the user a role of hivefs-mongodb(7)"
-				: NULL);
+			"give the user a role of hivefs-mongodb(7)");
 		return;
 	}
 	*ret_writable = best > &roles[0];
@@ -391,21 +452,25 @@ static void check_rate(struct server *s)
 int probe_mongo(const struct probe *p, const char *url, bool *ret_writable)
 {
 	struct server s = { .p = p };
-	bool answers;
+	bool there;
+	int r;
 
 	probe_listen();
-	if (mongo_connect(url, 0, &s.m) < 0) {
+	r = mongo_connect(url, 0, &s.m);
+	if (r < 0) {
 		probe_heard(p, "server", PROBE_FAILED, NULL);
-		return -EINVAL;
+		return r;
 	}
-	answers = check_server(&s);
-	if (answers) {
+	there = check_server(&s);
+	if (there) {
 		check_version(&s);
 		check_role(&s, ret_writable);
 		check_collections(&s);
 		if (*ret_writable)
 			check_rate(&s);
+		if (s.set)
+			check_members(&s);
 	}
 	mongo_disconnect(s.m);
-	return answers ? 0 : -EIO;
+	return there ? 0 : -EIO;
 }

@@ -11,7 +11,7 @@
 #include "repo/probe.h"
 
 /* *ret_writable: the user may do what a backup does. -EIO: no server answers;
- * -EINVAL: the URI is none. Both have been said. */
+ * another error: it cannot be connected to. Both have been said. */
 int must_check probe_mongo(
 	const struct probe *p, const char *url, bool *ret_writable);
 

@@ -33,6 +33,7 @@ random_image "$scratch/db" 4M 3
 "$HIVEFS" backup -q base "$scratch/base"
 "$HIVEFS" backup -q web "$oracle"
 mount_clone -o cache=16M
+at_exit touch "$scratch/stop"
 
 # what runs all the time; each says in a file how often it got on
 backups() {
@@ -76,10 +77,16 @@ got_on "at the beginning"
 for how in "${rounds[@]}"; do
 	old=$(other_primary 0)
 	"member_$how" "$old"
-	# with nobody to ask
-	"$HIVEFS" points >/dev/null
+	# with nobody to ask; and one that never answers holds up nothing
+	timeout 100 "$HIVEFS" points -r "$HIVEFS_REPO&connectTimeoutMS=300000" \
+		>"$scratch/listed"
 	new=$(other_primary "$old") || fail "no other primary"
 	got_on "member $old: $how, now $new"
+	if [ "$how" = kill ] && [ ! -s "$scratch/doctor" ]; then
+		expect_exit 3 "$HIVEFS" doctor --store
+		cp "$scratch/stdout" "$scratch/doctor"
+		expect_said "members: .*:$(member_port "$old") does not answer"
+	fi
 	member_back "$old"
 	got_on "member $old is back"
 done

@@ -18,6 +18,7 @@ ends. Of those that read or write documents, the FIRST and then each EVERY-th
   stall    no reply comes, ever
   readonly of a write: "not authorized", in the server's place; reads pass
   denied   the same of all
+  none     no fault at all
 
 Whatever FIRST and EVERY are, the server seems to be another with
 
@@ -169,7 +170,8 @@ class Proxy:
                     not self.every or behind < 0 or behind % self.every):
                 return None
             self.made += 1
-            return self.faults[(self.made - 1) % len(self.faults)]
+            fault = self.faults[(self.made - 1) % len(self.faults)]
+            return None if fault == 'none' else fault
 
     def serve(self, client):
         server = socket.create_connection(('127.0.0.1', self.port))
