@@ -10,7 +10,7 @@
 requires python3 openssl jq
 
 path=/${direct##*/}
-path="${path%%\?*}?serverSelectionTimeoutMS=600"
+path="${path%%\?*}?serverSelectionTimeoutMS=20000"
 
 # front ARG...: sets $port, of one before the server
 front() {
@@ -44,8 +44,26 @@ certificate() {
 	cat "$scratch/$1.crt" "$scratch/$1.key" >"$scratch/$1.pem"
 }
 
-# wrong CODE PATTERN URI: so says a verb, and doctor; neither tells a password
+# wrong CODE PATTERN URI: so says a verb, and doctor; neither tells a password.
+# As each waits for a server, they do it side by side, until all_wrong.
+checks=()
 wrong() {
+	(
+		scratch=$scratch/${#checks[@]}
+		mkdir "$scratch"
+		is_wrong "$1" "$2" "${3/=20000/=2500}"
+	) &
+	checks+=($!)
+}
+
+all_wrong() {
+	local check
+	for check in "${checks[@]}"; do
+		wait "$check" || fail "see above"
+	done
+}
+
+is_wrong() {
 	refused "$1" "$2" timeout 25 "$HIVEFS" points -r "$3"
 	! grep -E 'pass-word|mongodb.*@' "$scratch/stderr" || fail "a secret"
 	expect_exit "$1" timeout 25 "$HIVEFS" doctor --store -r "$3"
@@ -112,6 +130,7 @@ wrong 1 'may want a certificate of this client \(tlsCertificateKeyFile\)' \
 "$HIVEFS" restore -q web@latest - -r "mongodb://127.0.0.1:$port$path$tls&$(
 	)tlsCertificateKeyFile=$scratch/good.pem" >"$scratch/restored"
 same "$scratch/a" "$scratch/restored"
+all_wrong
 
 # a reply that never comes is waited for as long as the URI says, and asked for
 # once more
