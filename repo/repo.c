@@ -129,6 +129,28 @@ static int parse_meta(struct repo *r, const struct doc *d)
 	return decode_end(&in, "meta");
 }
 
+/*
+ * Why it has no document of its own. A creation that was interrupted has made
+ * the generation at most; where more are counted, it has vanished.
+ */
+static int nameless(const struct repo *r)
+{
+	struct store_count count;
+	int err = store_count(r->store, COLL_META, &count);
+
+	if (err < 0)
+		return err;
+	if (count.n > 1)
+		return fail(EBADMSG,
+			"%s: what describes it is not found: the index is "
+			"damaged (rebuild it with: hivefs repair --index)",
+			r->url);
+	return fail(ENOMEDIUM,
+		"%s: its creation was interrupted; create it again with: "
+		"hivefs init",
+		r->url);
+}
+
 int repo_open(const char *url, unsigned flags, struct repo **ret)
 {
 	struct key key = meta_key("repository");
@@ -145,10 +167,7 @@ int repo_open(const char *url, unsigned flags, struct repo **ret)
 		goto out;
 	err = store_get(r->store, COLL_META, &key, &d);
 	if (err == -ENOENT)
-		err = fail(ENOMEDIUM,
-			"%s: its creation was interrupted; create it again "
-			"with: hivefs init",
-			r->url);
+		err = nameless(r);
 	if (err < 0)
 		goto out;
 	err = parse_meta(r, &d);
