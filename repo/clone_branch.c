@@ -99,7 +99,7 @@ static int copy_streams(struct repo *r, const struct clone *from,
 	const struct clone *to, const struct stream_owner *us)
 {
 	scoped(freep) char *text = clone_text(from);
-	struct copy *copies = calloc(from->disks.n, sizeof(*copies));
+	struct copy *copies = calloc(from->disks.n + 1, sizeof(*copies));
 	int err = copies && text ? 0 : fail(ENOMEM, "clone: %m");
 
 	for (size_t i = 0; err == 0 && i < from->disks.n; i++) {
