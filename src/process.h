@@ -15,7 +15,7 @@ enum process_state {
 	PROCESS_ALIVE,
 	PROCESS_DEAD,       /* for certain */
 	PROCESS_OTHER_BOOT, /* of another host, or of this one earlier */
-	PROCESS_UNKNOWN,    /* of another process namespace, or not to be seen */
+	PROCESS_UNKNOWN, /* of another process namespace, or not to be seen */
 };
 
 /* Us: boot, process namespace, process id, and when it began. */

@@ -331,7 +331,7 @@ and_then() {
 
 # backups N: of four parts of the image by N processes; sets $rate
 backups() {
-	local len part begun
+	local len part
 	len=$(($(stat -c %s "$image") / 4 >> 20 << 20))
 	for part in 0 1 2 3; do
 		[ -e "$dir/part$part" ] || dd if="$image" of="$dir/part$part" \
