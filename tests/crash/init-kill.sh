@@ -32,9 +32,10 @@ for ((step = 0; step < steps; step++)); do
 	sleep "$(printf '%d.%06d' $((delay / 1000000)) $((delay % 1000000)))"
 	kill -9 $! 2>/dev/null || true
 	if wait $! 2>/dev/null; then
-		# the one that was measured was slower, on a busy machine
+		# how long one takes changes on a busy machine
 		took=$((took * 15 / 16))
 	else
+		took=$((took * 33 / 32))
 		killed=$((killed + 1))
 	fi
 	"$HIVEFS" status >"$scratch/status" 2>&1 || "$HIVEFS" init -q ||
