@@ -132,11 +132,20 @@ bool page_free_list(const struct page_file *f, const struct page_node *n,
 	return true;
 }
 
-/* Its page length; 0 if it makes none. */
+/* Was it ever written? What a state begins with has been, before the state. */
+static bool root_is_there(const uint8_t *tree, uint64_t n)
+{
+	uint64_t root = get_le64(tree + TREE_ROOT);
+
+	return root == NO_PAGE || (root >= META_PAGES && root < n);
+}
+
+/* Its page length; 0 if it makes no sense. */
 static size_t state_read(int fd, size_t off)
 {
 	uint8_t b[META_END];
 	struct stat st;
+	uint64_t n;
 	size_t len;
 
 	if (pread(fd, b, sizeof(b), (off_t)off) != sizeof(b) ||
@@ -145,8 +154,10 @@ static size_t state_read(int fd, size_t off)
 	len = get_le32(b + META_PAGE_LEN);
 	if (len < PAGE_LEN_MIN || len > PAGE_LEN_MAX || (len & (len - 1)) != 0)
 		return 0;
-	if (get_le64(b + META_LAST) >
-		(uint64_t)st.st_size / len + PAGES_UNWRITTEN)
+	n = (uint64_t)st.st_size / len;
+	if (get_le64(b + META_LAST) > n + PAGES_UNWRITTEN ||
+		!root_is_there(b + META_FREE, n) ||
+		!root_is_there(b + META_MAIN, n))
 		return 0;
 	return len;
 }

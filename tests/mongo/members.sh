@@ -167,15 +167,16 @@ member_back() {
 members_end() {
 	local n k
 	for n in 1 2 3; do
-		member_gone $n || kill -CONT "$(member_pid $n)"
-		member_gone $n || kill "$(member_pid $n)"
+		# it may end between a look and a signal
+		member_gone $n || kill -CONT "$(member_pid $n)" 2>/dev/null || true
+		member_gone $n || kill "$(member_pid $n)" 2>/dev/null || true
 	done
 	for n in 1 2 3; do
 		for ((k = 0; k < 100; k++)); do
 			! member_gone $n || break
 			sleep 0.1
 		done
-		member_gone $n || kill -9 "$(member_pid $n)"
+		member_gone $n || kill -9 "$(member_pid $n)" 2>/dev/null || true
 	done
 	unset MONGO_SET
 }
