@@ -3,11 +3,12 @@
 #include "repo/mongo.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/bytes.h"
@@ -17,7 +18,7 @@
 #define DEFAULT_DATABASE "hivefs"
 #define SOCKET_TIMEOUT_MS 60000
 #define WRITE_TIMEOUT_MS 60000
-#define CLOSE_S 1
+#define CLOSE_MS 1000
 
 /* The library would write its own lines to stderr. */
 static void library_log(
@@ -165,17 +166,57 @@ int mongo_connect(const char *url, unsigned flags, struct mongo **ret)
 	return r;
 }
 
-static void *mongo_free(void *arg)
+static void mongo_free(struct mongo *m)
 {
-	struct mongo *m = arg;
-
 	if (m->pool)
 		mongoc_client_pool_destroy(m->pool);
 	silences_fini(&m->silences);
 	free(m->db);
 	free(m->name);
 	free(m);
+}
+
+struct closing {
+	struct mongo *m;
+	int end; /* of a pipe: closed when it is done */
+};
+
+static void *close_in_thread(void *arg)
+{
+	struct closing c = *(struct closing *)arg;
+
+	free(arg);
+	mongo_free(c.m);
+	close(c.end);
 	return NULL;
+}
+
+/* False: no thread can be had. */
+static bool close_with_patience(struct mongo *m)
+{
+	struct closing *c = malloc(sizeof(*c));
+	struct pollfd done = { .events = POLLIN };
+	pthread_t thread;
+	int fds[2];
+
+	if (!c || pipe2(fds, O_CLOEXEC) != 0) {
+		free(c);
+		return false;
+	}
+	*c = (struct closing){ m, fds[1] };
+	if (pthread_create(&thread, NULL, close_in_thread, c) != 0) {
+		close(fds[0]);
+		close(fds[1]);
+		free(c);
+		return false;
+	}
+	done.fd = fds[0];
+	if (poll(&done, 1, CLOSE_MS) > 0)
+		pthread_join(thread, NULL);
+	else
+		pthread_detach(thread);
+	close(fds[0]);
+	return true;
 }
 
 /*
@@ -185,18 +226,9 @@ static void *mongo_free(void *arg)
  */
 void mongo_disconnect(struct mongo *m)
 {
-	struct timespec until;
-	pthread_t thread;
-
 	mongo_wait_end(&m->wait);
-	if (pthread_create(&thread, NULL, mongo_free, m) != 0) {
+	if (!close_with_patience(m))
 		mongo_free(m);
-		return;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += CLOSE_S;
-	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0)
-		pthread_detach(thread);
 }
 
 int mongo_writable(const struct mongo *m)
