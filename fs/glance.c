@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "fs/peek.h"
 #include "src/monotonic.h"

@@ -38,7 +38,7 @@ static void add_parent(json_t *object, const struct point *p)
 	}
 }
 
-static json_t *config_json(const struct machine_config *c)
+static void add_config(json_t *object, const struct machine_config *c)
 {
 	json_t *config = json_object();
 
@@ -50,7 +50,7 @@ static json_t *config_json(const struct machine_config *c)
 		json_add_text(config, "firmware", firmware_name(c->firmware));
 	if (c->bus)
 		json_add_text(config, "bus", bus_name(c->bus));
-	return config;
+	json_object_set_new(object, "config", config);
 }
 
 int point_json(const struct point *p, char **ret)
@@ -72,7 +72,7 @@ int point_json(const struct point *p, char **ret)
 	json_add_text(object, "consistency", consistency_name(p->consistency));
 	json_add_text(object, "host", p->host);
 	json_add_text(object, "version", p->version);
-	json_object_set_new(object, "config", config_json(&p->config));
+	add_config(object, &p->config);
 	for (size_t i = 0; i < p->disks.n; i++)
 		json_array_append_new(disks, of_disk(&p->disks.v[i]));
 	json_object_set_new(object, "disks", disks);

@@ -116,7 +116,8 @@ bool page_free_list(const struct page_file *f, const struct page_node *n,
 
 /*
  * What LMDB believes of the two states in the file FD when it opens it: by a
- * page's length it divides, and it maps all pages up to the last (measured).
+ * page's length it divides, it maps all pages up to the last (measured), and
+ * what a state begins with is read at once, also where the file was cut short.
  */
 bool page_states_make_sense(int fd);
 

@@ -37,6 +37,8 @@ static inline struct mongo *mongo_of(const struct store *s)
 
 int must_check mongo_connect(
 	const char *url, unsigned flags, struct mongo **ret);
+/* Takes M. Waits a second at the most: a member that does not answer is left
+ * to a thread that nobody waits for. */
 void mongo_disconnect(struct mongo *m);
 DEFINE_CLEANUP(struct mongo *, mongo_disconnect);
 

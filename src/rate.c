@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "src/rate.h"
-#include "src/monotonic.h"
 
-#include <time.h>
+#include "src/monotonic.h"
 
 void rate_init(struct rate *r, uint64_t per_second)
 {

@@ -2,7 +2,7 @@
 /*
  * rate - how long to wait so that so many bytes a second are not exceeded.
  *
- * Units      bytes; seconds of clock.h.
+ * Units      bytes; seconds of monotonic.h.
  * Threads    any thread.
  */
 #ifndef HIVEFS_RATE_H

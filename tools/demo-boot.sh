@@ -12,8 +12,8 @@
 # once it is up. With --crash the guest must say "hivefs demo: synced" in them:
 # then PID, which holds the disk, is killed with -9, and QEMU after it, as if
 # the plug had been pulled. What the guest's serial line says goes to the file
-# $BOOT_CONSOLE as it comes, if that is set. Always plain emulation: slower than KVM, but the
-# same on every machine.
+# $BOOT_CONSOLE as it comes, if that is set. Always plain emulation: slower than
+# KVM, but the same on every machine.
 
 set -euo pipefail
 

@@ -78,7 +78,11 @@ step() {
 
 # Colours are for terminals whose owner wants them.
 plain() {
-	if [ -t 1 ] && [ -z "${NO_COLOR-}" ] && [ "${TERM:-dumb}" != dumb ]; then cat; else sed 's/\x1b\[[0-9]*m//g'; fi
+	if [ -t 1 ] && [ -z "${NO_COLOR-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+		cat
+	else
+		sed 's/\x1b\[[0-9]*m//g'
+	fi
 }
 
 # timed CMD...: sets $took

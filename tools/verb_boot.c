@@ -15,9 +15,9 @@
 #include "src/log.h"
 #include "src/monotonic.h"
 #include "src/text.h"
-#include "src/url.h"
 #include "src/uuid.h"
 #include "tools/aftercare.h"
+#include "tools/boot_show.h"
 #include "tools/cancel.h"
 #include "tools/clone_arg.h"
 #include "tools/drop.h"
@@ -463,87 +463,14 @@ static int start(struct job *j, const struct words *command)
 	return r < 0 ? r : report(j, &line, monotonic_seconds() - begun);
 }
 
-static json_t *shown(const struct job *j)
+static struct boot_shown shown(const struct job *j)
 {
-	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:b}", "type", "summary",
-		"verb", "boot", "machine", json_text(j->text), "format",
-		j->vm.format, "mount", json_text(j->mount), "mounted",
-		(int)!j->after.mount);
-}
-
-static int show_domain(const struct job *j)
-{
-	scoped(freep) char *text = NULL;
-	json_t *json;
-	size_t len;
-	FILE *to;
-
-	if (!j->cli->json) {
-		vm_print_domain(stdout, &j->vm);
-		return EXIT_OK;
-	}
-	to = open_memstream(&text, &len);
-	if (!to)
-		return fail(ENOMEM, "boot: %m");
-	vm_print_domain(to, &j->vm);
-	if (fclose(to) != 0)
-		cli_no_memory();
-	json = shown(j);
-	json_object_set_new(json, "domain", json_text(text));
-	json_line(stdout, json);
-	return EXIT_OK;
-}
-
-static int print_line(const char *const *line)
-{
-	struct words words;
-	int r = words_make(line, &words);
-
-	if (r < 0)
-		return r;
-	words_print(stdout, &words);
-	words_fini(&words);
-	return 0;
-}
-
-/*
- * What goes before it and behind it where a mount is made for it. A location
- * that has a password in it is not shown.
- */
-static int print_script(const struct job *j, const struct words *command)
-{
-	scoped(freep) char *public = url_public(j->url);
-	bool is_public = public && strcmp(public, j->url) == 0;
-	const char *const make[] = { "mkdir", j->mount, NULL };
-	const char *const mount[] = { "hivefs", "mount",
-		is_public ? j->url : j->mount, is_public ? j->mount : NULL,
-		NULL };
-	const char *const unmount[] = { "fusermount3", "-u", j->mount, NULL };
-	const char *const remove[] = { "rmdir", j->mount, NULL };
-	bool ours = j->after.mount;
-	int r = ours ? print_line(make) : 0;
-
-	if (r == 0 && ours)
-		r = print_line(mount);
-	words_print(stdout, command);
-	if (r == 0 && ours)
-		r = print_line(unmount);
-	return r == 0 && ours ? print_line(remove) : r;
-}
-
-static int show_command(const struct job *j, const struct words *command)
-{
-	json_t *json, *words;
-
-	if (!j->cli->json)
-		return print_script(j, command);
-	words = json_array();
-	for (size_t i = 0; i < command->n; i++)
-		json_array_append_new(words, json_text(command->v[i]));
-	json = shown(j);
-	json_object_set_new(json, "command", words);
-	json_line(stdout, json);
-	return EXIT_OK;
+	return (struct boot_shown){ .cli = j->cli,
+		.vm = &j->vm,
+		.text = j->text,
+		.url = j->url,
+		.mount = j->mount,
+		.makes_mount = j->after.mount };
 }
 
 static int boot(struct job *j)
@@ -551,16 +478,17 @@ static int boot(struct job *j)
 	const struct options *o = j->options;
 	struct words command = { 0 };
 	int r = find_files(j);
+	struct boot_shown what = shown(j);
 
 	if (r == 0)
 		r = vm_check(&j->vm, o->libvirt);
 	if (r == 0 && o->libvirt)
-		return show_domain(j);
+		return boot_show_domain(&what);
 	if (r == 0)
 		r = vm_command(&j->vm, &command);
 	if (r < 0)
 		return r;
-	r = o->print ? show_command(j, &command) : start(j, &command);
+	r = o->print ? boot_show_command(&what, &command) : start(j, &command);
 	words_fini(&command);
 	return r;
 }

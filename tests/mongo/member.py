@@ -29,7 +29,8 @@ import time
 
 sys.dont_write_bytecode = True
 # pylint: disable=wrong-import-position
-from proxy import Int64, OP_MSG, WRITES, document, receive, reply_to
+from proxy import (Int64, OP_MSG, WRITES, accept, document, receive,
+                   reply_to)
 from proxy import command as msg_command
 
 OP_REPLY, OP_QUERY = 1, 2004
@@ -193,20 +194,14 @@ class Member:
         except OSError:
             pass
 
-    def accept(self, sock):
-        while True:
-            client, _ = sock.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(
-                target=self.serve, args=(client,), daemon=True).start()
-
 
 def main():
     port = int(sys.argv[1])
     member = Member(port, [int(p) for p in sys.argv[2].split(',')],
                     int(sys.argv[3]), sys.argv[4])
     sock = socket.create_server(('127.0.0.1', port))
-    threading.Thread(target=member.accept, args=(sock,), daemon=True).start()
+    threading.Thread(
+        target=accept, args=(sock, member.serve), daemon=True).start()
     threading.Thread(target=member.elect, daemon=True).start()
     sys.stdin.read()
 

@@ -134,6 +134,14 @@ def collection(message):
     return message[at:message.index(b'\0', at)].decode(errors='replace')
 
 
+def accept(sock, serve):
+    """For ever: SERVE(client) in a thread for each."""
+    while True:
+        client, _ = sock.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+
 class Proxy:
     def __init__(self, port, first, every, faults, delay):
         self.port, self.first, self.every = port, first, every
@@ -240,11 +248,7 @@ class Proxy:
     def listen(self, port):
         sock = socket.create_server(('127.0.0.1', port))
         print(sock.getsockname()[1], flush=True)
-        while True:
-            client, _ = sock.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(
-                target=self.serve, args=(client,), daemon=True).start()
+        accept(sock, self.serve)
 
 
 def main():
